@@ -1,0 +1,180 @@
+"""What happened. Each event carries its time, and names the generation and run, or the handoff, that it is about.
+
+An event that names what is no longer so matches nothing: a late answer is harmless by construction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from supervisor.core.model import Exit, Failure, Life, Phase, Process, Release, Request
+    from supervisor.core.policy import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened, at a time of the host's monotonic clock, in seconds."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun(Event):
+    """The supervisor starts with nothing running: the first generation is due."""
+
+    release: Release
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked(Event):
+    """Somebody asks for an upgrade or a rollback."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbortAsked(Event):
+    """Somebody asks that the handoff under way be undone."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopAsked(Event):
+    """Drain everything and end; asked a second time, end now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveAsked(Event):
+    """The supervisor alone is to go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffEvent(Event):
+    """About one handoff."""
+
+    handoff: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified(HandoffEvent):
+    """What is to run has been read, resolved, checked and pinned."""
+
+    release: Release
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused(HandoffEvent):
+    """What was to run cannot be: nothing has changed."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steered(HandoffEvent):
+    """The kernel sends every new connection to this set of sockets."""
+
+    sockets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SteerFailed(HandoffEvent):
+    """The kernel would not: connections go where they went."""
+
+    sockets: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffLapsed(HandoffEvent):
+    """The deadline of that phase has passed."""
+
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationEvent(Event):
+    """About one run of one generation."""
+
+    generation: int
+    run: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spawned(GenerationEvent):
+    """Its process exists, held before its exec."""
+
+    process: Process
+    release: Release
+    """What it will run: the pinned release, or what stands in its place by now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpawnFailed(GenerationEvent):
+    """No process could be made."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoke(GenerationEvent):
+    """It said that it is ready, through the pipe or by sd_notify."""
+
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready(GenerationEvent):
+    """It has shown that it can serve."""
+
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotReady(GenerationEvent):
+    """It has shown that it will not."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exited(GenerationEvent):
+    """Its main process is no more."""
+
+    exit: Exit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extended(GenerationEvent):
+    """It asks for more time, until `until` (EXTEND_TIMEOUT_USEC)."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quiet(GenerationEvent):
+    """No client waits in its queues."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released(GenerationEvent):
+    """Its processes have closed their copies of the listening sockets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationLapsed(GenerationEvent):
+    """The deadline of that life has passed."""
+
+    life: Life
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digested(Event):
+    """The digest of a release's file has been computed."""
+
+    release: str
+    sha256: str

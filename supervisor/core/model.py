@@ -1,0 +1,305 @@
+"""What is true of a service: its generations, the handoff under way, and what was asked for.
+
+Everything is frozen; a change is a new value. Times are seconds of the host's monotonic clock, which all processes of
+one boot share, so that a state written by one supervisor can be read by the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from supervisor.core.policy import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Role(StrEnum):
+    """What a generation is to the clients."""
+
+    CANDIDATE = "candidate"
+    SERVING = "serving"
+    STANDBY = "standby"
+    DRAINING = "draining"
+
+
+class Life(StrEnum):
+    """What a generation's process is doing. Entering one sets the only deadline that it may have."""
+
+    DOWN = "down"
+    """No process. Until: it is started again (serving and standby only)."""
+    SPAWNING = "spawning"
+    """Being created, or created and held before its exec: it has run no instruction of the server yet."""
+    STARTING = "starting"
+    """Runs and has not shown that it can serve. Until: it is given up."""
+    READY = "ready"
+    """Accepts connections. Until (draining only): it is told to end though clients wait in its queue."""
+    ENDING = "ending"
+    """Has been sent the drain signal. Until: it is killed."""
+    KILLED = "killed"
+    """Has been sent KILL with all that it started. Until: KILL is sent again."""
+
+
+class Phase(StrEnum):
+    """Where a handoff is. `RETURN` is the way back after the shift; all others lead to commit."""
+
+    VERIFY = "verify"
+    START = "start"
+    READY = "ready"
+    SHIFT = "shift"
+    PROBATION = "probation"
+    SETTLE = "settle"
+    """After a probation of no length: the old generation's queue empties before it is told to end."""
+    RETURN = "return"
+
+
+class Mode(StrEnum):
+    """What the whole service is meant to do."""
+
+    RUNNING = "running"
+    STOPPING = "stopping"
+    LEFT = "left"
+    """The supervisor went away alone (QUIT): its children live on for the next one."""
+
+
+class Reason(StrEnum):
+    """Why a handoff did not end in a commit, or a generation is down."""
+
+    INVALID_CONFIGURATION = "invalid configuration"
+    BAD_RELEASE = "bad release"
+    NO_PREVIOUS = "no previous release"
+    SPAWN_FAILED = "could not be started"
+    EXEC_FAILED = "exec failed"
+    DIED = "died before it was ready"
+    CLOSED_READY = "closed the readiness pipe without a word"
+    TIMED_OUT = "not ready in time"
+    NOT_ACCEPTING = "said that it was ready but accepted no connection"
+    DIED_IN_PROBATION = "died in probation"
+    STEERING_FAILED = "connections could not be steered"
+    ABORTED = "aborted"
+    STOPPING = "the service is stopping"
+    DISPLACED = "displaced by a later request"
+    NO_WAY_BACK = "no generation to go back to"
+    NOTHING_TO_ABORT = "no handoff is under way"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A reason, and what was seen (`exit status 3`, a key and its value, a file)."""
+
+    reason: Reason
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else str(self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended: a status, a signal, or neither where the kernel no longer knows."""
+
+    status: int | None = None
+    signal: int | None = None
+    signal_name: str = ""
+    exec_failed: bool = False
+    """The process never became the server: the exec itself was refused."""
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return f"killed by {self.signal_name or f'signal {self.signal}'}"
+        if self.status is not None:
+            return f"exit status {self.status}"
+        return "exit status unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """How a server is run: the whole of what was configured, with the file pinned."""
+
+    argv: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
+    directory: str = "/"
+    user: str | None = None
+    group: str | None = None
+    umask: int | None = None
+    limits: tuple[tuple[str, int, int], ...] = ()
+    """RLIMIT name without its prefix, soft, hard; -1 is unlimited."""
+    stdout: str | None = None
+    """A file that output is appended to; None: wherever the supervisor's goes."""
+    stderr: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """An immutable version of the server, as it was found when it was pinned."""
+
+    id: str
+    path: str
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    launch: Launch
+    sha256: str | None = None
+    """None until it has been computed, beside the start-up."""
+
+    def same_file(self, other: Release) -> bool:
+        """Whether both are one file, untouched in between, as far as the file system can tell."""
+        mine = (self.path, self.device, self.inode, self.size, self.mtime_ns)
+        return mine == (other.path, other.device, other.inode, other.size, other.mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that cannot be taken for another: a pid alone may be used again."""
+
+    pid: int
+    start_ticks: int
+    """/proc/PID/stat field 22: clock ticks after boot."""
+
+
+class Ask(StrEnum):
+    """What can be asked for that takes a handoff."""
+
+    UPGRADE = "upgrade"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request for a handoff, and who made it."""
+
+    id: str
+    ask: Ask = Ask.UPGRADE
+    way: str = "signal"
+    """signal or control"""
+    uid: int | None = None
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """One running instance of a release on sockets of its own. Started again, it is the same generation's next run."""
+
+    number: int
+    release: Release
+    role: Role
+    life: Life
+    since: float
+    """When it entered its present life."""
+    until: float | None = None
+    run: int = 1
+    sockets: int | None = None
+    """Which set of sockets it holds; None once they are closed. A candidate that takes the place of a generation
+    whose process is gone borrows that one's set, so that the clients in its queue are served."""
+    process: Process | None = None
+    spoke: str | None = None
+    """By what it has said that it is ready (pipe, notify)."""
+    ready_at: float | None = None
+    failures: int = 0
+    """Deaths in a row, none of them after a good while of service."""
+    last_exit: str | None = None
+
+    @property
+    def accepts(self) -> bool:
+        """Whether what waits in its queue will be served: it accepts, or is started again because it serves."""
+        return self.life is Life.READY or self.role is Role.SERVING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handoff:
+    """One change of generation, from trigger to commit."""
+
+    number: int
+    request: Request
+    predecessor: int
+    phase: Phase
+    since: float
+    until: float | None = None
+    candidate: int | None = None
+    policy: Policy | None = None
+    """As the configuration was when it began; takes effect with the commit."""
+    failure: Failure | None = None
+    undone_by: Request | None = None
+    """A rollback that was asked for while the old generation still stood by."""
+    phases: tuple[tuple[Phase, float], ...] = ()
+    """Each phase with the time it was entered."""
+
+
+class Result(StrEnum):
+    """How a handoff ended."""
+
+    COMMITTED = "committed"
+    ROLLED_BACK = "rolled back"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A handoff that has ended, for those who asked and for the history."""
+
+    handoff: int
+    request: Request
+    result: Result
+    failure: Failure | None
+    undone_by: Request | None
+    from_release: Release
+    to_release: Release | None
+    from_generation: int
+    to_generation: int | None
+    phases: tuple[tuple[Phase, float], ...]
+    ended: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """All that is decided upon. What the journal holds."""
+
+    policy: Policy = field(default_factory=Policy)
+    mode: Mode = Mode.RUNNING
+    generations: tuple[Generation, ...] = ()
+    handoff: Handoff | None = None
+    pending: Request | None = None
+    previous: Release | None = None
+    """The release that served before the present one."""
+    target: int | None = None
+    """The set of sockets that the kernel is known to send new connections to."""
+    spoken: bool = False
+    """A generation of this service has once said that it was ready: from then on silence is not readiness."""
+    last_generation: int = 0
+    last_handoff: int = 0
+    killed: bool = False
+    """While stopping, somebody had to be killed."""
+
+    def find(self, number: int | None) -> Generation | None:
+        """The generation of that number, while it exists."""
+        return next((each for each in self.generations if each.number == number), None)
+
+    def with_role(self, role: Role) -> Iterator[Generation]:
+        """Generations in that role, oldest first."""
+        return (each for each in self.generations if each.role is role)
+
+    @property
+    def serving(self) -> Generation | None:
+        """The generation that new connections are meant for. None only before the first and while stopping."""
+        return next(self.with_role(Role.SERVING), None)
+
+    @property
+    def standby(self) -> Generation | None:
+        """The generation that was replaced and can take over at once."""
+        return next(self.with_role(Role.STANDBY), None)
+
+    def holders(self, sockets: int | None) -> Iterator[Generation]:
+        """Generations that hold that set of sockets."""
+        return (each for each in self.generations if sockets is not None and each.sockets == sockets)
+
+    def borrowed(self, generation: Generation) -> bool:
+        """Whether another generation holds the same sockets."""
+        return any(each.number != generation.number for each in self.holders(generation.sockets))
+
+    def lent(self, generation: Generation) -> bool:
+        """Whether a generation that is to live holds the same sockets: started too, it would take half its clients."""
+        others = (each for each in self.holders(generation.sockets) if each.number != generation.number)
+        return any(each.role is not Role.DRAINING for each in others)

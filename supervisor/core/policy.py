@@ -1,0 +1,73 @@
+"""How long, how often, how many: the numbers of a service and what follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SHORTEST_PROBATION = 0.05
+"""Seconds. What was on its way to the old generation when connections were shifted arrives within this."""
+
+KILL_AGAIN = 5.0
+"""Seconds after which a process that survived KILL (it is stuck in the kernel) is sent it once more."""
+
+STEER_AGAIN = 1.0
+"""Seconds after which steering back is tried again: there is nothing else to do."""
+
+LONGEST_EXTENSION = 10
+"""EXTEND_TIMEOUT_USEC may take a deadline to this many times what was configured, and no further."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The configured numbers, in seconds."""
+
+    ready_method: str = "auto"
+    ready_timeout: float = 30.0
+    ready_probe: bool = True
+    """A candidate that has spoken must also accept one connection."""
+    probation: float = 5.0
+    drain_signal: str = "TERM"
+    drain_timeout: float = 30.0
+    drain_limit: int = 4
+    """Draining generations at one time; above it the oldest is killed."""
+    stop_timeout: float = 30.0
+    restart_delay: float = 0.1
+    restart_longest: float = 30.0
+    restart_limit: int = 5
+    """Deaths in a row after which the service is said to be failing, and started at the longest delay only."""
+    restart_window: float = 60.0
+    """Service of this length makes earlier deaths forgotten."""
+
+
+def restart_after(failures: int, policy: Policy) -> float:
+    """Seconds to wait before the next start, after that many deaths in a row (at least one).
+
+    The first is free: a single crash costs nobody more than the start-up. Then the delay doubles.
+    """
+    if failures <= 1:
+        return 0.0
+    if is_failing(failures, policy):
+        return policy.restart_longest
+    return min(policy.restart_longest, policy.restart_delay * 2.0 ** (failures - 2))
+
+
+def is_failing(failures: int, policy: Policy) -> bool:
+    """Whether it died too often in a row to be tried quickly."""
+    return failures > policy.restart_limit
+
+
+def failures_after(failures: int, ready_at: float | None, at: float, policy: Policy) -> int:
+    """Deaths in a row, this one counted."""
+    if ready_at is not None and at - ready_at >= policy.restart_window:
+        return 1
+    return failures + 1
+
+
+def extended(until: float, asked: float, since: float, timeout: float) -> float:
+    """A deadline moved to `asked`, within the ceiling. Never moved nearer."""
+    return max(until, min(asked, since + timeout * LONGEST_EXTENSION))
+
+
+def probation_of(policy: Policy) -> float:
+    """Seconds that the old generation stays able to take over."""
+    return max(policy.probation, SHORTEST_PROBATION)
