@@ -14,6 +14,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[NO_SKIPS] = config.getoption("--no-skips") or os.environ.get("CI") == "true"
+    if config.stash[NO_SKIPS]:
+        config.option.continue_on_collection_errors = True  # a module skipped as a whole must not hide the others
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport, config: pytest.Config) -> None:
