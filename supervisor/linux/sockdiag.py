@@ -1,0 +1,224 @@
+"""Which TCP sockets this host has, who holds them, and what waits in them: sock_diag(7), or /proc where refused."""
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from supervisor.errors import HostError
+
+ANY_V4 = "0.0.0.0"  # noqa: S104 - an address to compare with
+
+_NETLINK_SOCK_DIAG = 4
+_SOCK_DIAG_BY_FAMILY = 20
+_NLM_F_REQUEST_DUMP = 0x0301
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_LISTEN = 10
+_LISTENING = 1 << _LISTEN
+_ANY_STATE = 0xFFFFFFFF
+
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
+_REQUEST = struct.Struct("=BBBxI")  # struct inet_diag_req_v2 up to its socket id: family, protocol, extensions, states
+_PORTS = struct.Struct("!HH")
+_ANY_ID = bytes(16 + 16 + 4) + b"\xff" * 8  # addresses, interface, INET_DIAG_NOCOOKIE
+_TAIL = struct.Struct("=IIIII")  # the end of struct inet_diag_msg: expires, rqueue, wqueue, uid, inode
+_MESSAGE_SIZE = 72
+
+_MIGRATE_SYSCTL = Path("/proc/sys/net/ipv4/tcp_migrate_req")
+_INFO = struct.Struct("=B23xI")  # struct tcp_info: state, and tcpi_unacked, of a listening socket its accept queue
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
+_RECEIVE_SIZE = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSocket:
+    """One socket of this network namespace. `inode` 0: no process holds it any more (TIME_WAIT and the like)."""
+
+    host: str
+    port: int
+    uid: int
+    inode: int
+
+    def owner(self) -> str:
+        """Say who holds it, for the end of a sentence: `nginx (pid 812)`, or as much as can be seen."""
+        if self.inode == 0:
+            return "a connection that is still closing"
+        holders = processes(self.inode)
+        if holders:
+            pid = min(holders)
+            return "this very process" if pid == os.getpid() else f"{_name(pid)} (pid {pid})"
+        if self.uid != os.geteuid():
+            return f"a process of another user (uid {self.uid})"
+        return "a process that cannot be seen from here"
+
+
+def listening(family: socket.AddressFamily, port: int = 0) -> list[FoundSocket]:
+    """List the listening TCP sockets of AF_INET or AF_INET6, on one port or (0) on all.
+
+    A dual-stack socket is one of AF_INET6. Source: struct inet_diag_req_v2 in sock_diag(7); needs no privilege. Where
+    netlink is refused (RestrictAddressFamilies=, no tcp_diag module) /proc/net/tcp tells the same, only slower.
+    Raises HostError when neither can be read.
+    """
+    try:
+        return _sockets(family, port, _LISTENING)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise HostError(f"the listening sockets of this host cannot be read by netlink or /proc: {reason}") from error
+
+
+def holder(host: str, port: int, *, v6only: bool = False) -> FoundSocket | None:
+    """Find a socket that keeps `host`:`port` from being bound: a listener before a connection, the same address first.
+
+    Raises nothing: this is asked while an error is being told, and the answer may be that nobody can be found.
+    """
+    for states in (_LISTENING, _ANY_STATE):
+        found: list[FoundSocket] = []
+        for family in (socket.AF_INET, socket.AF_INET6):
+            try:
+                found += _sockets(family, port, states)
+            except OSError:
+                continue
+        rivals = [entry for entry in found if _overlap(host, entry.host, v6only=v6only)]
+        if rivals:
+            return min(rivals, key=lambda entry: (entry.host != host, entry.inode == 0))
+    return None
+
+
+def processes(inode: int) -> list[int]:
+    """List the pids that hold the socket with this inode, as far as /proc/PID/fd may be read."""
+    wanted = f"socket:[{inode}]"
+    return [pid for pid in _pids() if wanted in _links(pid)]
+
+
+def migrates() -> bool:
+    """Tell whether the kernel moves what waits in a leaving socket's queue to another member of its group.
+
+    net.ipv4.tcp_migrate_req of this network namespace (Documentation/networking/ip-sysctl.rst, since 5.14). It picks by
+    hash among all members, whatever the steering program says.
+    """
+    try:
+        return _MIGRATE_SYSCTL.read_text().strip() != "0"
+    except OSError:
+        return False
+
+
+def waiting(sock: socket.socket) -> int:
+    """Tell how many connections wait in a listening socket's accept queue: tcpi_unacked of TCP_INFO, tcp(7).
+
+    Connections that TCP_DEFER_ACCEPT holds back are not counted. 0 for a socket that does not listen.
+    """
+    state, unacked = _INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size))
+    return int(unacked) if state == _LISTEN else 0
+
+
+def reset_waiting(sock: socket.socket, limit: int) -> list[int]:
+    """Accept and reset up to `limit` waiting connections, for a socket that nobody else accepts from.
+
+    Tells their clients' ports; raises HostError when the host is out of file descriptors. The file description is
+    non-blocking meanwhile, which any process that shares it would notice.
+    """
+    ports: list[int] = []
+    sock.settimeout(0)
+    try:
+        while len(ports) < limit and waiting(sock):
+            connection, peer = sock.accept()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            connection.close()
+            ports.append(peer[1])
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EINVAL):  # emptied, or shut down, by somebody else
+            raise HostError(f"waiting connections cannot be reset: {os.strerror(error.errno or 0)}") from error
+    finally:
+        sock.settimeout(None)
+    return ports
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+
+
+def _links(pid: int) -> Iterator[str]:
+    try:
+        fds = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:  # it has ended, or is another user's
+        return
+    for fd in fds:
+        try:
+            yield str(fd.readlink())
+        except OSError:
+            continue
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    except OSError:
+        return "a process that has just ended"
+
+
+def _overlap(ours: str, theirs: str, *, v6only: bool) -> bool:
+    """Tell whether two bound addresses are in each other's way, as inet_rcv_saddr_equal() does with wildcards."""
+    if theirs in (ours, "::"):
+        return True
+    if ours == "::":
+        return not v6only or ":" in theirs
+    return (":" in ours) == (":" in theirs) and ANY_V4 in (ours, theirs)
+
+
+def _sockets(family: socket.AddressFamily, port: int, states: int) -> list[FoundSocket]:
+    try:
+        return list(_dump(family, port, states))
+    except OSError:
+        return list(_from_proc(family, port, states))
+
+
+def _dump(family: socket.AddressFamily, port: int, states: int) -> Iterator[FoundSocket]:
+    request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, states) + _PORTS.pack(port, 0) + _ANY_ID
+    header = _HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, 1, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
+        netlink.send(header + request)
+        while True:
+            for kind, body in _messages(netlink.recv(_RECEIVE_SIZE)):
+                if kind == _NLMSG_DONE:
+                    return
+                if kind == _NLMSG_ERROR:
+                    raise OSError(-struct.unpack_from("=i", body)[0], "sock_diag refused the request")
+                entry = _from_message(family, body)
+                # The kernel filters listeners by port, but be exact where a state's own loop does not.
+                if port in (0, entry.port):
+                    yield entry
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, kind = struct.unpack_from("=IH", data, offset)
+        yield kind, data[offset + _HEADER.size : offset + length]
+        offset += (length + 3) & ~3
+
+
+def _from_message(family: socket.AddressFamily, body: bytes) -> FoundSocket:
+    (port,) = struct.unpack_from("!H", body, 4)
+    host = socket.inet_ntop(family, body[8 : 8 + (4 if family == socket.AF_INET else 16)])
+    *_, uid, inode = _TAIL.unpack_from(body, _MESSAGE_SIZE - _TAIL.size)
+    return FoundSocket(host, port, uid, inode)
+
+
+def _from_proc(family: socket.AddressFamily, port: int, states: int) -> Iterator[FoundSocket]:
+    """Read /proc/net/tcp or tcp6, as proc_net_tcp.rst in the kernel's documentation describes it."""
+    table = Path("/proc/net/tcp" if family == socket.AF_INET else "/proc/net/tcp6")
+    yield from _parse(table.read_text().splitlines()[1:], family, port, states)
+
+
+def _parse(lines: Iterable[str], family: socket.AddressFamily, port: int, states: int) -> Iterator[FoundSocket]:
+    for line in lines:
+        _, local, _, state, _, _, _, uid, _, inode, *_ = line.split()
+        address, _, hex_port = local.partition(":")
+        if port in (0, int(hex_port, 16)) and states >> int(state, 16) & 1:
+            # Each 32-bit word of the address is printed as a number of this machine's byte order.
+            words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
+            packed = struct.pack(f"={len(words)}I", *words)
+            yield FoundSocket(socket.inet_ntop(family, packed), int(hex_port, 16), int(uid), int(inode))

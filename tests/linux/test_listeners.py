@@ -1,0 +1,228 @@
+"""Listeners on the real kernel: opening, joining, steering, strangers, many at once."""
+
+import fcntl
+import os
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+
+import pytest
+
+from supervisor.errors import HostError
+from supervisor.linux.address import TcpAddress
+from supervisor.linux.listeners import Listener, Listeners
+
+
+def address(text: str = "127.0.0.1:0", **keys: bool | None) -> TcpAddress:
+    return TcpAddress.parse(text, v6only=keys.get("v6only"))
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    with closing(Listener.open(address())) as opened:
+        yield opened
+
+
+def answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_open_binds_and_join_listens(listener: Listener) -> None:
+    port = listener.bound.port
+    assert port > 0
+    assert not answers("127.0.0.1", port)
+    listener.join(1)
+    listener.join(2)
+    assert listener.members == (1, 2)
+    assert {listener.socket(member).getsockname()[1] for member in (1, 2)} == {port}
+    assert listener.inode(1) == os.fstat(listener.socket(1).fileno()).st_ino
+    for member in (1, 2):
+        assert not os.get_inheritable(listener.socket(member).fileno())
+        assert not fcntl.fcntl(listener.socket(member), fcntl.F_GETFL) & os.O_NONBLOCK
+        assert listener.accepting_flag_ok(member)
+    assert answers("127.0.0.1", port)
+
+
+def test_an_address_in_use_is_refused_though_the_other_shares() -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(HostError, match="is in use by this very process"):
+            Listener.open(address(f"127.0.0.1:{other.getsockname()[1]}"))
+
+
+def test_other_refusals_have_their_own_sentence() -> None:
+    with pytest.raises(HostError, match=r"has no address 192\.0\.2\.1"):
+        Listener.open(address("192.0.2.1:0"))
+
+
+def test_a_low_port_without_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = PermissionError(13, "Permission denied")
+    assert "CAP_NET_BIND_SERVICE" in str(address("127.0.0.1:80").refusal(error))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    assert "64 file descriptors" in str(address().refusal(OSError(24, "Too many open files")))
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:0", "[::1]:0", "[::]:0"])
+def test_a_stranger_is_refused_and_the_group_goes_on(text: str) -> None:
+    with closing(Listener.open(address(text))) as listener, ExitStack() as stack:
+        listener.join(1)
+        listener.steer(1)
+        stranger = stack.enter_context(socket.socket(listener.bound.family))
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if listener.bound.family == socket.AF_INET6:
+            stranger.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        stranger.bind(listener.bound.sockaddr)
+        stranger.listen()
+        with pytest.raises(HostError, match="also listened on by this very process"):
+            listener.join(2)
+        assert listener.members == (1,)
+        host = listener.bound.loopback_source()
+        clients = [stack.enter_context(socket.create_connection((host, listener.bound.port))) for _ in range(50)]
+        assert listener.queue(1) == len(clients)
+
+
+def test_a_stranger_at_the_first_join_leaves_the_address_bound() -> None:
+    with closing(Listener.open(address())) as listener:
+        with socket.socket() as stranger:
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            stranger.bind(listener.bound.sockaddr)
+            stranger.listen()
+            with pytest.raises(HostError, match="in use by this very process"):
+                listener.join(1)
+        assert not answers("127.0.0.1", listener.bound.port)
+        listener.join(1)
+        assert answers("127.0.0.1", listener.bound.port)
+
+
+def test_two_of_the_same_address_do_not_form_one_group() -> None:
+    first = Listener.open(address())
+    second = Listener.open(address(str(first.bound)))  # neither listens yet, so the kernel lets both bind
+    with closing(first), closing(second):
+        first.join(1)
+        with pytest.raises(HostError, match="in use by this very process"):
+            second.join(1)
+        first.join(2)
+
+
+def test_the_last_member_leaves_and_the_address_stays_ours(listener: Listener) -> None:
+    listener.join(1)
+    listener.steer(1)
+    listener.leave(1)
+    assert (listener.members, listener.target) == ((), None)
+    assert not answers("127.0.0.1", listener.bound.port)
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(listener.bound.sockaddr)
+    listener.join(2)
+    assert answers("127.0.0.1", listener.bound.port)
+
+
+def test_the_target_does_not_leave_while_others_are_there(listener: Listener) -> None:
+    listener.join(1)
+    listener.join(2)
+    listener.steer(2)
+    with pytest.raises(ValueError, match="steer to another"):
+        listener.leave(2)
+    with pytest.raises(ValueError, match="not the number"):
+        listener.join(2)
+    with pytest.raises(ValueError, match="not in"):
+        listener.steer(3)
+
+
+def test_a_childs_shutdown_is_noticed_and_the_program_follows(listener: Listener) -> None:
+    for member in (1, 2, 3):
+        listener.join(member)
+    listener.steer(3)
+    copy = listener.socket(1).dup()
+    copy.shutdown(socket.SHUT_RDWR)
+    copy.close()
+    assert not listener.accepting_flag_ok(1)
+    assert listener.queue(1) == 0
+    assert listener.settle() == (1,)
+    with ExitStack() as clients:
+        for _ in range(50):
+            clients.enter_context(socket.create_connection(listener.bound.sockaddr[:2]))
+        assert listener.queue(3) == 50
+    listener.leave(1)
+    assert listener.members == (2, 3)
+
+
+@pytest.mark.parametrize("v6only", [True, False])
+def test_v6only(v6only: bool) -> None:  # noqa: FBT001
+    with closing(Listener.open(address("[::]:0", v6only=v6only))) as listener:
+        listener.join(1)
+        assert answers("::1", listener.bound.port)
+        assert answers("127.0.0.1", listener.bound.port) is not v6only
+
+
+def test_v6only_leaves_ipv4_to_others() -> None:
+    with closing(Listener.open(address("[::]:0", v6only=True))) as six:
+        six.join(1)
+        with closing(Listener.open(address(f"0.0.0.0:{six.bound.port}"))) as four:
+            four.join(1)
+            six.join(2)
+        with pytest.raises(HostError, match=r"\[::\]:\d+ is in use by this very process"):
+            Listener.open(address(f"[::]:{six.bound.port}"))
+
+
+def test_200_listeners_of_all_kinds() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    kinds = ["127.0.0.1:0", "[::1]:0", "[::]:0", "0.0.0.0:0"]
+    wanted = [TcpAddress.parse(kinds[at % 4], name=f"l{at}") for at in range(200)]
+    with closing(Listeners.open(wanted)) as listeners, ExitStack() as clients:
+        assert listeners.names == tuple(f"l{at}" for at in range(200))
+        for member in (1, 2, 3):
+            listeners.join(member)
+            listeners.steer(member)
+        for member in (1, 2):
+            assert listeners.may_leave(member, unready=())
+            listeners.leave(member)
+        assert len(listeners.sockets(3)) == 200
+        for listener in listeners:
+            source = listener.bound.loopback_source()
+            clients.enter_context(socket.create_connection((source, listener.bound.port), timeout=5))
+        assert listeners.queue(3) == 200
+        assert len(listeners.reset_queue(3, limit=10)) == 200
+
+
+def test_opening_undoes_what_it_did() -> None:
+    with closing(Listener.open(address())) as busy:
+        busy.join(1)
+        before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        with pytest.raises(HostError, match="in use"):
+            Listeners.open([address(), address(), address(str(busy.bound))])
+        assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_joining_undoes_what_it_did() -> None:
+    with closing(Listeners.open([address(), address()])) as listeners, socket.socket() as stranger:
+        listeners.join(1)
+        listeners.steer(1)
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        stranger.bind(list(listeners)[1].bound.sockaddr)
+        stranger.listen()
+        with pytest.raises(HostError, match="also listened on"):
+            listeners.join(2)
+        assert [listener.members for listener in listeners] == [(1,), (1,)]
+
+
+def test_steering_that_is_refused_midway_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(Listeners.open([address(), address()])) as listeners:
+        for member in (1, 2):
+            listeners.join(member)
+        listeners.steer(1)
+        monkeypatch.setattr(list(listeners)[1], "commit", _refuse)
+        with pytest.raises(HostError, match="no"):
+            listeners.steer(2)
+        assert {listener.target for listener in listeners} == {1}
+
+
+def _refuse(*_: object) -> None:
+    raise HostError("no")
