@@ -168,8 +168,9 @@ def deafen(sock: socket.socket) -> None:
     """Hide a listening socket from the lookup of new connections, so that it can be shut down without a loss.
 
     inet_unhash() takes a socket out of its group before it takes it out of the hash table. A SYN that meets it in
-    between is given to it past all steering, and is dropped (the client stalls for a second) or reset; seen with the
-    newest socket of an IPv4 group, which the lookup meets first, about once in 2,000 leaves under load. The lookup
+    between is given to it past all steering, and is dropped (the client stalls for a second) or reset. Seen with the
+    socket that the lookup meets first, the newest of an IPv4 group and the oldest of an IPv6 one: under load in 4 of
+    4,546 leaves of an ordinary handoff over IPv6, and in 0 of 4,555 with this. The lookup
     (compute_score() in net/ipv4/inet_hashtables.c) skips a socket that is bound to another interface, SO_BINDTOIFINDEX
     takes numbers that no interface has, and it needs no privilege on a socket that is bound to none yet. Connections
     that it has, and those in its queue, do not notice. Best effort: a refusal leaves that instant as it was.
