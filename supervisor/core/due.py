@@ -66,8 +66,6 @@ class AwaitReady(Watch):
     probe: bool = field(compare=False)
     silence_counts: bool = field(compare=False)
     """Whether accepting is enough, since no generation of this service has ever spoken."""
-    restarted: bool = field(compare=False)
-    """Clients may wait in its queues already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +135,6 @@ def _of_generation(state: State, each: Generation) -> Iterator[Watch]:
             method=policy.ready_method,
             probe=policy.ready_probe,
             silence_counts=not state.spoken,
-            restarted=each.role is not Role.CANDIDATE or state.borrowed(each),
         )
     if _is_settling(state, each) or (each.role is Role.DRAINING and each.life is Life.READY):
         yield AwaitQuiet(each.number, each.run, each.sockets)

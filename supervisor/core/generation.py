@@ -101,7 +101,7 @@ def policy_for(state: State, generation: Generation) -> Policy:
 
 def _spawned(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
     assert isinstance(event, events.Spawned)
-    generation = turn.put(replace(generation, process=event.process, release=event.release))
+    generation = turn.put(replace(generation, process=event.process, release=event.release, began=turn.at))
     if generation.role is Role.DRAINING:
         kill(turn, generation)
         return

@@ -195,6 +195,8 @@ class Generation:
     """Which set of sockets it holds; None once they are closed. A candidate that takes the place of a generation
     whose process is gone borrows that one's set, so that the clients in its queue are served."""
     process: Process | None = None
+    began: float = 0.0
+    """When its present process was made."""
     spoke: str | None = None
     """By what it has said that it is ready (pipe, notify)."""
     ready_at: float | None = None

@@ -19,6 +19,7 @@ MAX_LINES = 350
 # Which rooms a room may import from, beside itself. A room is the first name below the package: a folder or a file.
 ARROWS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
+    "paths": frozenset({"errors"}),
     "core": frozenset(),
     "linux": frozenset({"errors"}),
     "config": frozenset({"core", "linux", "errors"}),
@@ -28,9 +29,9 @@ ARROWS: dict[str, frozenset[str]] = {
     "engine": frozenset({"core", "linux", "errors"}),
     "releases": frozenset({"core", "linux", "errors"}),
     "daemon": frozenset(
-        {"core", "linux", "errors", "config", "readiness", "control", "telemetry", "engine", "releases"},
+        {"core", "linux", "errors", "config", "readiness", "control", "telemetry", "engine", "releases", "paths"},
     ),
-    "cli": frozenset({"daemon", "config", "control", "errors", "telemetry"}),
+    "cli": frozenset({"daemon", "paths", "config", "control", "errors", "telemetry"}),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
 }
@@ -44,7 +45,7 @@ CORE_STDLIB = frozenset(
 )
 CORE_FORBIDDEN_CALLS = frozenset({"__import__", "breakpoint", "compile", "eval", "exec", "input", "open", "print"})
 # Heavy to load, so never part of the daemon at rest.
-HEAVY = frozenset({"rich", "pydantic"})
+HEAVY = frozenset({"rich"})
 
 _SUPPRESSION = re.compile(
     r"#\s*(?:type:\s*ignore(?:\[[^\]]*\])?"
@@ -79,11 +80,11 @@ class Module:
 
     @property
     def room(self) -> str:
-        """The room that it is in; a file `cli_*.py` is in the room of cli.py."""
+        """The room that it is in; a file `cli_*.py` is in the room of cli.py, `daemon_*.py` in daemon.py's."""
         parts = self.name.split(".")
         if len(parts) == 1:
             return "__init__"
-        return "cli" if parts[1].startswith("cli_") else parts[1]
+        return next((room for room in ("cli", "daemon") if parts[1].startswith(f"{room}_")), parts[1])
 
     def at(self, line: int, text: str) -> str:
         return f"{self.name}:{line}: {text}"

@@ -182,14 +182,14 @@ def test_a_long_module_is_noticed() -> None:
 @pytest.mark.parametrize(
     "modules",
     [
-        {"daemon": "import pydantic"},
+        {"daemon": "import rich"},
         {"daemon": "from rich.console import Console"},
-        {"daemon": "try:\n    import pydantic\nexcept ImportError:\n    pass"},
-        {"daemon": "class A:\n    import pydantic"},
-        {"daemon": "from supervisor import config", "config": "from pydantic import BaseModel"},
-        {"daemon": "import supervisor.engine.loop", "engine": "import pydantic", "engine.loop": ""},
+        {"daemon": "try:\n    import rich\nexcept ImportError:\n    pass"},
+        {"daemon": "class A:\n    import rich"},
+        {"daemon": "from supervisor import config", "config": "from rich import BaseModel"},
+        {"daemon": "import supervisor.engine.loop", "engine": "import rich", "engine.loop": ""},
         {"daemon": "", "__main__": "from supervisor.cli import main", "cli": "import rich"},
-        {"daemon": "if TYPE_CHECKING:\n    x = 1\nelse:\n    import pydantic"},
+        {"daemon": "if TYPE_CHECKING:\n    x = 1\nelse:\n    import rich"},
     ],
 )
 def test_a_daemon_that_loads_something_heavy_is_noticed(modules: dict[str, str]) -> None:
@@ -200,8 +200,8 @@ def test_a_daemon_that_loads_something_heavy_is_noticed(modules: dict[str, str])
 @pytest.mark.parametrize(
     "modules",
     [
-        {"daemon": "def f():\n    from supervisor import config", "config": "from pydantic import BaseModel"},
-        {"daemon": "if TYPE_CHECKING:\n    from supervisor.config import C", "config": "import pydantic"},
+        {"daemon": "def f():\n    from supervisor import config", "config": "from rich import BaseModel"},
+        {"daemon": "if TYPE_CHECKING:\n    from supervisor.config import C", "config": "import rich"},
         {"daemon": "", "cli_status": "import rich"},
     ],
 )

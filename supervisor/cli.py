@@ -1,0 +1,185 @@
+"""The command line: arguments to one control request and a printed answer; `run` starts the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from supervisor import __version__
+from supervisor.errors import GaplessError, HostError, OperatorError, UnreachableError
+from supervisor.paths import control_socket, runtime_root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from supervisor.control.client import Client
+
+DONE, FAILED, USAGE, ROLLED_BACK, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4, 5
+"""Exit statuses."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status. A failure is one line on standard error, never a traceback."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    before, after = _split(words)
+    arguments = _parser().parse_args(before, argparse.Namespace(words=after, socket=None, service=None))
+    try:
+        status: int = arguments.does(arguments)
+    except UnreachableError as error:
+        return _complain(error, UNREACHABLE)
+    except OperatorError as error:
+        return _complain(error, REFUSED if arguments.command in {"upgrade", "rollback", "abort"} else FAILED)
+    except HostError as error:
+        return _complain(error, FAILED)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    return status
+
+
+def _complain(error: GaplessError, status: int) -> int:
+    print(f"gapless: {error}", file=sys.stderr)
+    return status
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before `--`, and the command after it."""
+    if "--" not in words:
+        return words, []
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
+
+
+def _parser() -> argparse.ArgumentParser:
+    which = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    which.add_argument("--socket", metavar="PATH", help="the control socket of the supervisor that is meant")
+    which.add_argument("--service", metavar="NAME", help="the service that is meant; needless if there is only one")
+    parser = argparse.ArgumentParser(
+        prog="gapless",
+        description="Replaces the binary of a running server without losing a request.",
+        parents=[which],
+    )
+    parser.add_argument("--version", action="version", version=f"gapless {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, does: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text, parents=[which])
+        made.set_defaults(does=does)
+        return made
+
+    run = command("run", _run, "supervise a server: gapless run CONFIG, or gapless run --listen ADDR -- COMMAND")
+    run.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="the configuration file (TOML)")
+    run.add_argument("--listen", action="append", default=[], metavar="ADDR", help="[NAME=]HOST:PORT; repeatable")
+    check = command("check", _check, "check a configuration and the release that it names; start nothing")
+    check.add_argument("config", type=Path, metavar="CONFIG")
+    status = command("status", _status, "show generations, and what is going on")
+    status.add_argument("--json", action="store_true", help="for machines")
+    status.add_argument("--watch", action="store_true", help="again and again, until interrupted")
+    for name, text in (
+        ("upgrade", "hand over to what the configuration names now, and wait for the commit"),
+        ("rollback", "hand over to the release that served before, and wait for the commit"),
+        ("abort", "undo the handoff that is under way"),
+    ):
+        asking = command(name, _ask, text)
+        asking.add_argument("--no-wait", action="store_true", help="ask, and do not wait for what comes of it")
+        asking.add_argument("--wait-drain", action="store_true", help="wait until the old generation has ended, too")
+        asking.add_argument("--json", action="store_true", help="print what came of it as JSON")
+    command("stop", _stop, "drain everything and end")
+    history = command("history", _history, "list the handoffs that have ended")
+    history.add_argument("--json", action="store_true", help="for machines")
+    events = command("events", _events, "show what happens, as it happens")
+    events.add_argument("--json", action="store_true", help="for machines")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from supervisor.config import reading  # noqa: PLC0415 - the other commands do without the models
+    from supervisor.daemon import run  # noqa: PLC0415 - only this command is the daemon
+
+    by_file = arguments.config is not None
+    if by_file == bool(arguments.listen or arguments.words):
+        raise OperatorError("give a configuration file, or --listen ADDR and -- COMMAND, and not both")
+    if not by_file and not (arguments.listen and arguments.words):
+        raise OperatorError("without a configuration file, both --listen ADDR and -- COMMAND are needed")
+    if by_file:
+        path = arguments.config.absolute()
+        return run(lambda: reading.load(path))
+    configuration = reading.from_arguments(
+        arguments.words, arguments.listen, name=arguments.service, socket=arguments.socket
+    )
+    return run(lambda: configuration)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from supervisor.daemon import check  # noqa: PLC0415 - the other commands do without the models
+
+    for line in check(arguments.config):
+        print(line)
+    return DONE
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from supervisor import cli_status  # noqa: PLC0415 - loads what draws tables
+
+    client = _client(arguments)
+    if arguments.json:
+        cli_status.as_json(client)
+    elif arguments.watch:
+        cli_status.watch(client)
+    else:
+        cli_status.show(client)
+    return DONE
+
+
+def _ask(arguments: argparse.Namespace) -> int:
+    from supervisor import cli_ask  # noqa: PLC0415 - loads what draws progress
+
+    client = _client(arguments)
+    if arguments.no_wait:
+        answer = client.call("POST", f"/v1/{arguments.command}")
+    else:
+        answer = cli_ask.follow(client, arguments.command, quiet=arguments.json, until_drained=arguments.wait_drain)
+    if arguments.json:
+        cli_ask.print_json(answer)
+    return {"done": DONE, "rolled back": ROLLED_BACK, "refused": REFUSED}.get(answer.get("result", "done"), FAILED)
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    _client(arguments).call("POST", "/v1/stop")
+    print("stopping: what is open is finished first; say it again to end at once")
+    return DONE
+
+
+def _history(arguments: argparse.Namespace) -> int:
+    from supervisor import cli_status  # noqa: PLC0415 - loads what draws tables
+
+    cli_status.history(_client(arguments), machine=arguments.json)
+    return DONE
+
+
+def _events(arguments: argparse.Namespace) -> int:
+    from supervisor import cli_ask  # noqa: PLC0415 - only where it is used
+
+    cli_ask.print_events(_client(arguments), machine=arguments.json)
+    return DONE
+
+
+def _client(arguments: argparse.Namespace) -> Client:
+    """The supervisor that is meant: by socket, by name, or the only one there is."""
+    from supervisor.control.client import Client  # noqa: PLC0415 - `run` does without it
+
+    if arguments.socket:
+        return Client(Path(arguments.socket))
+    if arguments.service:
+        return Client(control_socket(arguments.service, None))
+    found = sorted(runtime_root().glob("*/control.sock"))
+    if not found:
+        raise UnreachableError(f"no supervisor was found in {runtime_root()}: say --socket PATH or --service NAME")
+    if len(found) > 1:
+        names = ", ".join(path.parent.name for path in found)
+        raise OperatorError(f"there are several services ({names}): say --service NAME")
+    return Client(found[0])

@@ -1,0 +1,125 @@
+"""The control interface as one table: method, path, what is done. Every row is for root and the daemon's own user."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+    from supervisor.control.auth import Peer
+
+
+class Service(Protocol):
+    """What the daemon offers to those who ask."""
+
+    def status(self) -> dict[str, Any]:
+        """All that is true now."""
+
+    def history(self, limit: int) -> list[dict[str, Any]]:
+        """Handoffs that have ended, oldest first."""
+
+    def ask(self, what: str, peer: Peer) -> tuple[str, asyncio.Future[dict[str, Any]]]:
+        """Ask for `upgrade`, `rollback` or `abort`: the request's id, and what will come of it."""
+
+    def stop(self, peer: Peer) -> None:
+        """Begin to stop; asked again, stop now."""
+
+    def happenings(self) -> AsyncGenerator[dict[str, Any], None]:
+        """What happens from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, as far as a handler needs it."""
+
+    service: Service
+    peer: Peer
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer, or (`stream`) the events that it consists of."""
+
+    status: int
+    body: Any = None
+    stream: AsyncGenerator[dict[str, Any], None] | None = None
+
+
+class BadRequestError(Exception):
+    """What was sent is not what the endpoint takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One row of the table."""
+
+    method: str
+    path: str
+    handle: Callable[[Call], Awaitable[Answer]]
+    takes: tuple[str, ...] = ()
+    """Keys that its body may have."""
+
+
+def body_of(endpoint: Endpoint, raw: bytes) -> dict[str, Any]:
+    """The body of a request, checked. Raises BadRequestError."""
+    if not raw:
+        return {}
+    try:
+        body = json.loads(raw)
+    except ValueError as wrong:
+        raise BadRequestError(f"the body is not JSON: {wrong}") from None
+    except RecursionError:
+        raise BadRequestError("the body is nested too deeply") from None
+    if not isinstance(body, dict):
+        raise BadRequestError("the body is to be a JSON object")
+    unknown = sorted(body.keys() - set(endpoint.takes))
+    if unknown:
+        known = ", ".join(endpoint.takes) or "none"
+        raise BadRequestError(f"{', '.join(unknown)} is not known here; known are: {known}")
+    return body
+
+
+async def _status(call: Call) -> Answer:
+    return Answer(200, call.service.status())
+
+
+async def _history(call: Call) -> Answer:
+    return Answer(200, {"handoffs": call.service.history(100)})
+
+
+async def _events(call: Call) -> Answer:
+    return Answer(200, stream=call.service.happenings())
+
+
+async def _stop(call: Call) -> Answer:
+    call.service.stop(call.peer)
+    return Answer(202, {"stopping": True})
+
+
+def _asking(what: str) -> Callable[[Call], Awaitable[Answer]]:
+    async def handle(call: Call) -> Answer:
+        wait = call.body.get("wait", False)
+        if not isinstance(wait, bool):
+            raise BadRequestError("wait is to be true or false")
+        request, outcome = call.service.ask(what, call.peer)
+        if not wait and not outcome.done():
+            return Answer(202, {"request": request})
+        return Answer(200, {"request": request, **await asyncio.shield(outcome)})
+
+    return handle
+
+
+TABLE: tuple[Endpoint, ...] = (
+    Endpoint("GET", "/v1/status", _status),
+    Endpoint("GET", "/v1/history", _history),
+    Endpoint("GET", "/v1/events", _events),
+    Endpoint("POST", "/v1/upgrade", _asking("upgrade"), takes=("wait",)),
+    Endpoint("POST", "/v1/rollback", _asking("rollback"), takes=("wait",)),
+    Endpoint("POST", "/v1/abort", _asking("abort"), takes=("wait",)),
+    Endpoint("POST", "/v1/stop", _stop),
+)

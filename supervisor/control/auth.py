@@ -1,0 +1,30 @@
+"""Who is on the other end, by the kernel's word (SO_PEERCRED, unix(7)) and by nothing that it sends."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from dataclasses import dataclass
+
+_UCRED = struct.Struct("iII")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The process that connected, as it was then."""
+
+    pid: int
+    uid: int
+    gid: int
+
+    @property
+    def trusted(self) -> bool:
+        """Root, or the user that the supervisor runs as."""
+        return self.uid in {0, os.geteuid()}
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """Ask the kernel."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return Peer(*_UCRED.unpack(raw))

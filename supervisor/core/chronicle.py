@@ -1,0 +1,142 @@
+"""What a step means, in words: the events that the log shows and `gapless events` streams.
+
+Names and fields are stable: people grep for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from supervisor.core import effects, events
+from supervisor.core.model import Life, Mode, Result, Role
+from supervisor.core.policy import is_failing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from supervisor.core.model import Generation, Outcome, Phase, State
+
+Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One thing that happened, for people."""
+
+    name: str
+    fields: Mapping[str, Value]
+    grave: bool = False
+
+
+def chronicle(
+    before: State, event: events.Event, after: State, wanted: tuple[effects.Effect, ...]
+) -> Iterator[Happening]:
+    """What the step from one state to the next has to say, in order."""
+    if after.mode is not before.mode:
+        yield Happening("stopping" if after.mode is Mode.STOPPING else "leaving", {})
+    yield from _handoff(before, after)
+    former = {each.number: each for each in before.generations}
+    for each in after.generations:
+        yield from _generation(former.get(each.number), each, after)
+    for gone in former.keys() - {each.number for each in after.generations}:
+        how = str(event.exit) if isinstance(event, events.Exited) and event.generation == gone else None
+        yield Happening("generation_ended", {"generation": gone, "exit": how or former[gone].last_exit})
+    if after.pending is not None and after.pending is not before.pending:
+        yield Happening("request_kept", {"request": after.pending.id, "ask": after.pending.ask})
+    for effect in wanted:
+        yield from _effect(effect)
+
+
+def _handoff(before: State, after: State) -> Iterator[Happening]:
+    handoff = after.handoff
+    if handoff is None:
+        return
+    known = before.handoff is not None and before.handoff.number == handoff.number
+    if not known:
+        yield Happening(
+            "handoff_began",
+            {
+                "handoff": handoff.number,
+                "ask": handoff.request.ask,
+                "request": handoff.request.id,
+                "way": handoff.request.way,
+                "uid": handoff.request.uid,
+                "pid": handoff.request.pid,
+            },
+        )
+    entered = len(before.handoff.phases) if known and before.handoff is not None else 0
+    for phase, _ in handoff.phases[entered:]:
+        yield Happening("phase", {"handoff": handoff.number, "phase": phase, "candidate": handoff.candidate})
+
+
+def _generation(former: Generation | None, now: Generation, state: State) -> Iterator[Happening]:
+    about: dict[str, Value] = {"generation": now.number, "release": now.release.id}
+    if former is None or (now.life is Life.STARTING and former.life is Life.SPAWNING):
+        if now.process is not None:
+            yield Happening("generation_started", {**about, "pid": now.process.pid, "run": now.run})
+    elif former.life is not now.life:
+        yield from _new_life(former, now, state, about)
+    if former is not None and former.spoke is None and now.spoke is not None:
+        yield Happening("generation_spoke", {**about, "how": now.spoke})
+    if former is not None and former.role is not now.role:
+        yield Happening("generation_role", {**about, "was": former.role, "role": now.role})
+
+
+def _new_life(former: Generation, now: Generation, state: State, about: dict[str, Value]) -> Iterator[Happening]:
+    match now.life:
+        case Life.READY:
+            yield Happening("generation_ready", {**about, "after": round(now.since - former.since, 4)})
+        case Life.ENDING:
+            yield Happening("generation_told", {**about, "signal": state.policy.drain_signal})
+        case Life.KILLED:
+            yield Happening("generation_killed", about, grave=True)
+        case Life.DOWN:
+            yield Happening("generation_down", {**about, "exit": now.last_exit}, grave=True)
+            if now.until is not None:
+                wait = round(now.until - now.since, 3)
+                yield Happening("restart_due", {**about, "in": wait, "deaths": now.failures})
+            if is_failing(now.failures, state.policy) and now.role is Role.SERVING:
+                text = "dies again and again: tried at the longest delay from now on"
+                yield Happening("service_failing", {**about, "deaths": now.failures, "what": text}, grave=True)
+        case _:
+            pass
+
+
+def _effect(effect: effects.Effect) -> Iterator[Happening]:
+    match effect:
+        case effects.Conclude():
+            outcome = effect.outcome
+            yield Happening("handoff_ended", _ended(outcome), grave=outcome.result is not Result.COMMITTED)
+        case effects.Refuse():
+            fields: dict[str, Value] = {"request": effect.request.id, "reason": str(effect.failure)}
+            yield Happening("request_refused", fields, grave=True)
+        case _:
+            pass
+
+
+def _ended(outcome: Outcome) -> dict[str, Value]:
+    fields: dict[str, Value] = {
+        "handoff": outcome.handoff,
+        "request": outcome.request.id,
+        "result": outcome.result,
+        "from_generation": outcome.from_generation,
+        "from_release": outcome.from_release.id,
+        "to_generation": outcome.to_generation,
+        "to_release": outcome.to_release.id if outcome.to_release else None,
+        "seconds": round(outcome.ended - outcome.phases[0][1], 4),
+    }
+    if outcome.failure is not None:
+        fields["reason"] = str(outcome.failure)
+    if outcome.undone_by is not None:
+        fields["undone_by"] = outcome.undone_by.id
+    return fields
+
+
+def durations(outcome: Outcome) -> dict[Phase, float]:
+    """Seconds spent in each phase of a handoff that has ended."""
+    times = [*(at for _, at in outcome.phases), outcome.ended]
+    spent: dict[Phase, float] = {}
+    for number, (phase, at) in enumerate(outcome.phases):
+        spent[phase] = spent.get(phase, 0.0) + times[number + 1] - at
+    return spent

@@ -1,0 +1,291 @@
+"""The daemon: builds every part and wires them. With `daemon_ways`, all that knows every name."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import uvloop
+
+from supervisor import __version__
+from supervisor.config import reading
+from supervisor.control.desk import Desk, as_event
+from supervisor.control.server import ControlServer
+from supervisor.control.status import document, doing_now
+from supervisor.core import effects, events
+from supervisor.core.chronicle import chronicle, durations
+from supervisor.core.model import Ask, Life, Mode, Request, State
+from supervisor.daemon_ways import Ways
+from supervisor.engine.executor import Executor
+from supervisor.engine.history import History
+from supervisor.engine.instances import Instances
+from supervisor.engine.journal import Journal
+from supervisor.engine.lookout import Lookout
+from supervisor.engine.loop import Engine, Step
+from supervisor.errors import OperatorError
+from supervisor.linux import process, sockdiag, spawn
+from supervisor.linux.listeners import Listeners
+from supervisor.linux.lock import Lock
+from supervisor.linux.sdnotify import Systemd
+from supervisor.paths import control_socket, runtime_dir, state_dir
+from supervisor.readiness.channel import Channel
+from supervisor.releases.pin import pin, pin_again
+from supervisor.telemetry.log import configure as configure_log
+from supervisor.telemetry.sampler import sample
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    from supervisor.config.tables import Configuration
+    from supervisor.control.auth import Peer
+    from supervisor.core.model import Generation, Outcome, Release
+    from supervisor.daemon_ways import Load
+
+_log = structlog.get_logger()
+
+_WINDOW = 64
+"""fds set aside for children: as many listeners as that less one (the readiness pipe)."""
+
+DRAINED, CUT_SHORT = 0, 6
+"""Exit statuses: everything ended by itself; something had to be killed."""
+
+
+def run(load: Load) -> int:
+    """Supervise one service until it is stopped. `load` reads its configuration, now and at each handoff.
+
+    Returns the exit status. Raises OperatorError or HostError if it cannot begin; nothing has been started then.
+    """
+    spawn.close_inherited_fds()
+    window = spawn.FdWindow(_WINDOW)
+    configuration = load()
+    if len(configuration.listen) >= _WINDOW:
+        raise OperatorError(f"{len(configuration.listen)} listeners are too many: {_WINDOW - 1} at most")
+    return uvloop.run(_run(configuration, load, window))
+
+
+async def _run(configuration: Configuration, load: Load, window: spawn.FdWindow) -> int:
+    name = configuration.service.name
+    lock = Lock(state_dir(name, configuration.service.state_dir) / "lock", f"service {name}")
+    configure_log()
+    release = pin(configuration.launch())
+    listeners = Listeners.open(configuration.addresses())
+    process.become_subreaper()
+    daemon = Daemon(load, configuration, listeners, window)
+    server = ControlServer(control_socket(name, configuration.control.socket), daemon)
+    await server.start()
+    try:
+        daemon.begin(release)
+        return await daemon.ended()
+    finally:
+        await server.stop()
+        listeners.close()
+        lock.release()
+
+
+class Daemon:
+    """One service under supervision."""
+
+    def __init__(self, load: Load, configuration: Configuration, listeners: Listeners, window: spawn.FdWindow) -> None:
+        self._configuration = configuration
+        self._listeners = listeners
+        self._runtime = runtime_dir(configuration.service.name)
+        state = state_dir(configuration.service.name, configuration.service.state_dir)
+        self._name = configuration.service.name
+        self._began = time.time()
+        self._systemd = Systemd.from_environment()
+        self._desk = Desk()
+        self._history = History(state)
+        self._journal = Journal(state, self._name, self._inodes)
+        self._instances = Instances(self._name)
+        self._loop = asyncio.get_running_loop()
+        self._over = self._loop.create_future()
+        self._engine = Engine(State(policy=configuration.policy()), self._loop, self._journal, self._observe)
+        self._hands = Executor(
+            engine=self._engine,
+            listeners=listeners,
+            instances=self._instances,
+            window=window,
+            open_channel=self._open_channel,
+            pin_again=pin_again,
+        )
+        ways = Ways(self._engine, self._instances, listeners, load, configuration)
+        looks = Lookout(engine=self._engine, listeners=listeners, instances=self._instances, ways=ways.table())
+        self._engine.connect(self._hands, looks)
+
+    def begin(self, release: Release) -> None:
+        """Start the first generation, and listen to signals from now on."""
+        self._handle_signals()
+        for listener in self._listeners:
+            _log.info("listening", name=listener.address.name, address=str(listener.bound))
+        self._engine.post(events.Begun(at=self._engine.now(), release=release, policy=self._configuration.policy()))
+
+    async def ended(self) -> int:
+        """Wait for the end; the exit status."""
+        await self._over
+        if self._engine.state.mode is Mode.LEFT:
+            return DRAINED
+        await self._instances.swept()
+        return CUT_SHORT if self._engine.state.killed else DRAINED
+
+    # ---- what the control socket may ask
+
+    def status(self) -> dict[str, Any]:
+        """All that is true now."""
+        offset = time.time() - self._engine.now()
+        return {
+            "service": self._name,
+            "version": __version__,
+            "pid": os.getpid(),
+            "began": self._began,
+            "now": time.time(),
+            "listeners": [{"name": each.address.name, "address": str(each.bound)} for each in self._listeners],
+            **document(self._engine.state, lambda at: round(at + offset, 3), self._measure),
+            "queue_losses": {"migrated": self._hands.losses.migrated, "reset": self._hands.losses.reset},
+            "migrates": sockdiag.migrates(),
+            "journal": self._journal.fault or "ok",
+        }
+
+    def history(self, limit: int) -> list[dict[str, Any]]:
+        """Handoffs that have ended, oldest first."""
+        return self._history.entries(limit)
+
+    def ask(self, what: str, peer: Peer) -> tuple[str, asyncio.Future[dict[str, Any]]]:
+        """Ask for an upgrade, a rollback or an abort."""
+        aborts = what == "abort"
+        request = Request(
+            id=secrets.token_hex(4),
+            ask=Ask.UPGRADE if aborts else Ask(what),
+            way="control",
+            uid=peer.uid,
+            pid=peer.pid,
+        )
+        outcome = self._desk.wait(request.id, aborts=aborts)
+        kind = events.AbortAsked if aborts else events.Asked
+        self._engine.post(kind(at=self._engine.now(), request=request))
+        return request.id, outcome
+
+    def stop(self, peer: Peer) -> None:
+        """Drain and end; asked again, end now."""
+        _log.info("stop_asked", way="control", uid=peer.uid, pid=peer.pid)
+        self._engine.post(events.StopAsked(at=self._engine.now()))
+
+    def happenings(self) -> AsyncGenerator[dict[str, Any], None]:
+        """What happens from now on."""
+        return self._desk.happenings()
+
+    # ---- signals
+
+    def _handle_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop_by_signal, number)
+        self._loop.add_signal_handler(signal.SIGHUP, self._upgrade_by_signal)
+        self._loop.add_signal_handler(signal.SIGQUIT, self._leave_by_signal)
+        self._loop.add_signal_handler(signal.SIGUSR2, self._ignore_signal, signal.SIGUSR2)
+        # uvloop keeps SIGCHLD to itself (add_signal_handler refuses it), and does not use it as long as nothing is
+        # started through it.
+        signal.signal(signal.SIGCHLD, lambda *_: self._loop.call_soon_threadsafe(self._instances.reap_orphans))
+
+    def _stop_by_signal(self, number: signal.Signals) -> None:
+        _log.info("stop_asked", way=number.name)
+        self._engine.post(events.StopAsked(at=self._engine.now()))
+
+    def _upgrade_by_signal(self) -> None:
+        request = Request(id=secrets.token_hex(4), way="SIGHUP")
+        self._engine.post(events.Asked(at=self._engine.now(), request=request))
+
+    def _leave_by_signal(self) -> None:
+        self._engine.post(events.LeaveAsked(at=self._engine.now()))
+
+    def _ignore_signal(self, number: signal.Signals) -> None:
+        _log.warning("signal_ignored", signal=number.name, what="replacing the supervisor itself is not there yet")
+
+    def _open_channel(self, generation: int, run: int, owner: int | None) -> Channel:
+        return Channel(self._runtime / f"notify-{generation}.{run}.sock", owner)
+
+    # ---- what is told of each step
+
+    def _observe(self, step: Step) -> None:
+        for happening in chronicle(step.before, step.event, step.after, step.effects):
+            (_log.warning if happening.grave else _log.info)(happening.name, **happening.fields)
+            self._desk.publish(as_event(happening.name, time.time(), happening.fields))
+        for effect in step.effects:
+            if isinstance(effect, effects.Conclude):
+                self._history.append(self._entry(effect.outcome))
+            elif isinstance(effect, effects.End) and not self._over.done():
+                self._over.set_result(None)
+        self._desk.take(step.effects)
+        self._tell_systemd(step)
+
+    def _tell_systemd(self, step: Step) -> None:
+        if self._systemd is None:
+            return
+        doing, _ = doing_now(step.after)
+        fields: dict[str, str | int] = {"STATUS": doing}
+        serving = step.after.serving
+        if serving is not None and serving.life is Life.READY:
+            fields["READY"] = 1
+        if step.after.mode is Mode.STOPPING and step.before.mode is not Mode.STOPPING:
+            fields["STOPPING"] = 1
+        self._systemd.tell(**fields)
+
+    def _entry(self, outcome: Outcome) -> dict[str, Any]:
+        request = outcome.request
+        return {
+            "handoff": outcome.handoff,
+            "ended": round(time.time(), 3),
+            "ask": request.ask,
+            "way": request.way,
+            "uid": request.uid,
+            "pid": request.pid,
+            "result": outcome.result,
+            "reason": str(outcome.failure) if outcome.failure else None,
+            "from": {"generation": outcome.from_generation, "release": outcome.from_release.id},
+            "to": {
+                "generation": outcome.to_generation,
+                "release": outcome.to_release.id if outcome.to_release else None,
+            },
+            "phases": {str(phase): round(spent, 4) for phase, spent in durations(outcome).items()},
+        }
+
+    # ---- figures
+
+    def _measure(self, each: Generation) -> tuple[Any, int | None, str]:
+        ports = {listener.bound.port for listener in self._listeners}
+        instance = self._instances.find(each.number)
+        figures = sample(self._instances.pids(each.number), ports) if instance else None
+        members = all(each.sockets in listener.members for listener in self._listeners)
+        queue = self._listeners.queue(each.sockets) if each.sockets is not None and members else None
+        return figures, queue, instance.saying if instance else ""
+
+    def _inodes(self) -> dict[str, dict[str, int]]:
+        return {
+            str(member): {each.address.name: each.inode(member) for each in self._listeners if member in each.members}
+            for member in {member for each in self._listeners for member in each.members}
+        }
+
+
+def check(path: Path) -> list[str]:
+    """What a configuration amounts to on this host, in lines. Raises OperatorError; starts and binds nothing."""
+    configuration = reading.load(path)
+    release = pin(configuration.launch())
+    listening = ", ".join(f"{each.name} {each}" for each in configuration.addresses())
+    return [
+        f"{path}: service {configuration.service.name}",
+        f"release: {release.path} ({release.id}, {release.size} bytes)",
+        f"listens on: {listening}",
+        f"control socket: {control_socket(configuration.service.name, configuration.control.socket)}",
+        *_remarks(),
+    ]
+
+
+def _remarks() -> list[str]:
+    if sockdiag.migrates():
+        return []
+    lost = "what waits in the queue of a generation that dies on probation is reset, counted and logged"
+    return [f"note: net.ipv4.tcp_migrate_req is 0: {lost}; set it to 1 to have the kernel move it"]

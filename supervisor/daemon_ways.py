@@ -1,0 +1,97 @@
+"""The ways to look that need several rooms: may this release run, is this generation ready, what is its digest."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from supervisor.core import due, events
+from supervisor.core.model import Ask, Failure, Reason
+from supervisor.errors import ConfigurationError, ReleaseError
+from supervisor.readiness.channel import Channel, ClosedWithoutWordError
+from supervisor.readiness.probe import accepts
+from supervisor.readiness.ready import Terms, ready
+from supervisor.releases.pin import digest, pin, recall
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from supervisor.config.tables import Configuration
+    from supervisor.engine.instances import Instances
+    from supervisor.engine.loop import Engine
+    from supervisor.linux.listeners import Listeners
+
+    Load = Callable[[], Configuration]
+    """Reads the configuration as it is now. Raises ConfigurationError."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Each takes a watch and answers with the event that ends it."""
+
+    _engine: Engine
+    _instances: Instances
+    _listeners: Listeners
+    _load: Load
+    _running: Configuration
+
+    def table(self) -> Mapping[type[due.Watch], Callable[..., Awaitable[events.Event]]]:
+        """Which way is for which watch."""
+        return {due.VerifyRelease: self._verify, due.AwaitReady: self._await_ready, due.DigestFile: self._digest}
+
+    async def _verify(self, watch: due.VerifyRelease) -> events.Event:
+        at, handoff = self._engine.now(), watch.handoff
+        try:
+            if watch.request.ask is Ask.ROLLBACK and watch.previous is not None:
+                release = await asyncio.to_thread(recall, watch.previous)
+                return events.Verified(at=at, handoff=handoff, release=release, policy=self._engine.state.policy)
+            configuration = self._load()
+            self._refuse_what_needs_a_restart(configuration)
+            return events.Verified(
+                at=at, handoff=handoff, release=pin(configuration.launch()), policy=configuration.policy()
+            )
+        except ConfigurationError as refused:
+            failure = Failure(Reason.INVALID_CONFIGURATION, str(refused))
+        except ReleaseError as refused:
+            failure = Failure(Reason.BAD_RELEASE, str(refused))
+        return events.Refused(at=at, handoff=handoff, failure=failure)
+
+    def _refuse_what_needs_a_restart(self, new: Configuration) -> None:
+        old = self._running
+        for key, was, now in (
+            ("service.name", old.service.name, new.service.name),
+            ("service.state_dir", old.service.state_dir, new.service.state_dir),
+            ("control", old.control, new.control),
+            ("listen", old.addresses(), new.addresses()),
+        ):
+            if was != now:
+                raise ConfigurationError(f"{key} has changed: that takes a restart of gapless, not a handoff")
+
+    async def _await_ready(self, watch: due.AwaitReady) -> events.Event:
+        about = {"generation": watch.generation, "run": watch.run}
+        instance = self._instances.find(watch.generation, watch.run)
+        assert instance is not None  # noqa: S101 - a run that starts has its instance until it ends
+        assert isinstance(instance.channel, Channel)  # noqa: S101 - made by _open_channel
+        terms = Terms(watch.method, probe_after_word=watch.probe, silence_counts=watch.silence_counts)
+
+        def spoke(how: str) -> None:
+            self._engine.post(events.Spoke(at=self._engine.now(), **about, how=how))
+
+        try:
+            how = await ready(instance.channel, lambda: accepts(self._listeners, watch.sockets), terms, spoke)
+        except ClosedWithoutWordError:
+            return events.NotReady(at=self._engine.now(), **about, failure=Failure(Reason.CLOSED_READY))
+        return events.Ready(at=self._engine.now(), **about, how=how)
+
+    async def _digest(self, watch: due.DigestFile) -> events.Event:
+        try:
+            found = await asyncio.to_thread(digest, watch.release.path)
+        except OSError as refused:
+            _log.warning("digest_failed", release=watch.id, reason=str(refused))
+            found = ""
+        return events.Digested(at=self._engine.now(), release=watch.id, sha256=found)

@@ -1,0 +1,211 @@
+"""The hands: each effect of the core, done by the kernel's means, with what came of it posted as an event."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import signal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from supervisor.core import effects, events
+from supervisor.core.model import Failure, Process, Reason
+from supervisor.engine.instances import Instance
+from supervisor.errors import HostError, ReleaseError
+from supervisor.linux import sockdiag
+from supervisor.linux.spawn import Command, FdWindow, spawn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from supervisor.core.model import Launch, Release, State
+    from supervisor.engine.instances import Channel, Instances
+    from supervisor.engine.loop import Engine
+    from supervisor.linux.listeners import Listeners
+
+_log = structlog.get_logger()
+
+_MOST_RESET = 100_000
+"""Connections: more than any queue holds (net.core.somaxconn)."""
+
+_PORTS_LOGGED = 50
+
+_LONGEST_STATUS = 200
+
+
+@dataclass(slots=True)
+class Losses:
+    """Connections that waited in the queue of a dead generation, since the supervisor began."""
+
+    migrated: int = 0
+    reset: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Executor:
+    """Performs effects on this host."""
+
+    engine: Engine
+    listeners: Listeners
+    instances: Instances
+    window: FdWindow
+    open_channel: Callable[[int, int, int | None], Channel]
+    """Given generation, run and the uid that will speak (None: ours)."""
+    pin_again: Callable[[Release], Release]
+    """What is run now in a release's name. Raises ReleaseError."""
+    losses: Losses = field(default_factory=Losses)
+
+    def perform(self, effect: effects.Effect) -> None:
+        """Do one effect. What is for people only (Conclude, Refuse, End) is done by who observes."""
+        match effect:
+            case effects.Spawn():
+                self._spawn(effect)
+            case effects.LetGo():
+                self._let_go(effect)
+            case effects.Steer():
+                self._steer(effect)
+            case effects.Tell():
+                self._tell(effect)
+            case effects.Kill():
+                self.instances.signal_all(effect.generation, signal.SIGKILL)
+            case effects.CloseSockets():
+                self._close_sockets(effect)
+            case effects.Forget():
+                self.instances.sweep(effect.generation)
+            case _:
+                pass
+
+    def _spawn(self, effect: effects.Spawn) -> None:
+        about = {"generation": effect.generation, "run": effect.run}
+        try:
+            release, instance = self._make(effect)
+        except ReleaseError as refused:
+            failure = Failure(Reason.BAD_RELEASE, str(refused))
+            self.engine.post(events.SpawnFailed(at=self.engine.now(), **about, failure=failure))
+        except (HostError, OSError) as refused:
+            failure = Failure(Reason.SPAWN_FAILED, str(refused))
+            self.engine.post(events.SpawnFailed(at=self.engine.now(), **about, failure=failure))
+        else:
+            self.instances.add(instance)
+            child = instance.held.child
+            made = Process(child.pid, child.start_ticks)
+            self.engine.post(events.Spawned(at=self.engine.now(), **about, process=made, release=release))
+
+    def _make(self, effect: effects.Spawn) -> tuple[Release, Instance]:
+        release = self.pin_again(effect.release)
+        if not release.same_file(effect.release):
+            _log.warning("release_changed", pinned=effect.release.id, found=release.id, path=release.path)
+        if any(effect.sockets not in listener.members for listener in self.listeners):
+            self.listeners.join(effect.sockets)
+        if any(listener.target is None for listener in self.listeners):
+            self.listeners.steer(effect.sockets)
+        user = pwd.getpwnam(release.launch.user) if release.launch.user else None
+        channel = self.open_channel(effect.generation, effect.run, user.pw_uid if user else None)
+        try:
+            sockets = self.listeners.sockets(effect.sockets)
+            command = self._command(effect, release, user, channel)
+            held = spawn(command, [*(each.fileno() for each in sockets), channel.child_end], self.window)
+        except BaseException:  # whatever it was, the channel must not stay open; it goes on up
+            channel.abandon()
+            raise
+        instance = Instance(effect.generation, effect.run, held, channel)
+        channel.listen(held.child.pid, lambda fields: self._said(instance, fields))
+        return release, instance
+
+    def _command(
+        self, effect: effects.Spawn, release: Release, user: pwd.struct_passwd | None, channel: Channel
+    ) -> Command:
+        launch = release.launch
+        group, groups = _groups(launch, user)
+        return Command(
+            argv=launch.argv,
+            environment=dict(launch.environment) | self._contract(effect, release, channel),
+            directory=launch.directory,
+            user=user.pw_uid if user else None,
+            group=group,
+            groups=groups,
+            umask=launch.umask,
+            limits=launch.limits,
+            stdout=launch.stdout,
+            stderr=launch.stderr,
+        )
+
+    def _contract(self, effect: effects.Spawn, release: Release, channel: Channel) -> dict[str, str]:
+        """What every child is told: sd_listen_fds(3)'s variables (the held process adds LISTEN_PID), and ours."""
+        names = self.listeners.names
+        return {
+            "LISTEN_FD": "3",
+            "LISTEN_FDS": str(len(names)),
+            "LISTEN_FDNAMES": ":".join(names),
+            "READY_FD": str(3 + len(names)),
+            "NOTIFY_SOCKET": str(channel.notify_path),
+            "GAPLESS_SERVICE": self.instances.service,
+            "GAPLESS_GENERATION": str(effect.generation),
+            "GAPLESS_RELEASE": release.id,
+        }
+
+    def _let_go(self, effect: effects.LetGo) -> None:
+        instance = self.instances.find(effect.generation, effect.run)
+        if instance is not None:
+            instance.held.let_go()
+
+    def _tell(self, effect: effects.Tell) -> None:
+        instance = self.instances.find(effect.generation, effect.run)
+        if instance is not None:
+            instance.held.child.signal(getattr(signal, f"SIG{effect.signal}"))
+
+    def _steer(self, effect: effects.Steer) -> None:
+        about = {"handoff": effect.handoff, "sockets": effect.sockets}
+        try:
+            self.listeners.steer(effect.sockets)
+        except (HostError, ValueError) as refused:
+            self.engine.post(events.SteerFailed(at=self.engine.now(), **about, detail=str(refused)))
+        else:
+            self.engine.post(events.Steered(at=self.engine.now(), **about))
+
+    def _close_sockets(self, effect: effects.CloseSockets) -> None:
+        member = effect.sockets
+        if all(member not in listener.members for listener in self.listeners):
+            return
+        waiting = self.listeners.queue(member)
+        unready = _unready(self.engine.state)
+        if waiting and effect.migrate and sockdiag.migrates() and self.listeners.may_leave(member, unready):
+            self.losses.migrated += waiting
+            _log.info("queue_migrated", sockets=member, connections=waiting)
+            self.listeners.leave(member, unready)
+            return
+        if waiting:
+            ports = self.listeners.reset_queue(member, _MOST_RESET)
+            self.losses.reset += len(ports)
+            _log.warning("queue_reset", sockets=member, connections=len(ports), client_ports=ports[:_PORTS_LOGGED])
+        self.listeners.leave(member)
+
+    def _said(self, instance: Instance, fields: Mapping[str, str]) -> None:
+        """A message by sd_notify. READY is heard by who waits for it."""
+        if "STATUS" in fields:
+            instance.saying = fields["STATUS"][:_LONGEST_STATUS]
+        extension = fields.get("EXTEND_TIMEOUT_USEC", "")
+        if extension.isascii() and extension.isdigit():
+            now = self.engine.now()
+            self.engine.post(
+                events.Extended(
+                    at=now, generation=instance.generation, run=instance.run, until=now + int(extension) / 1e6
+                )
+            )
+
+
+def _groups(launch: Launch, user: pwd.struct_passwd | None) -> tuple[int | None, list[int] | None]:
+    """The primary group and the others, as login(1) would set them."""
+    if user is None:
+        return (grp.getgrnam(launch.group).gr_gid if launch.group else None), None
+    primary = grp.getgrnam(launch.group).gr_gid if launch.group else user.pw_gid
+    return primary, os.getgrouplist(user.pw_name, primary)
+
+
+def _unready(state: State) -> set[int]:
+    """The sets of sockets that nobody accepts from."""
+    accepting = {each.sockets for each in state.generations if each.accepts}
+    return {each.sockets for each in state.generations if each.sockets is not None} - accepting

@@ -1,0 +1,157 @@
+"""The living runs: for each, its process, its channel, and what is left behind when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from supervisor.linux import process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from supervisor.linux.spawn import Held
+
+_GRACE = 2.0
+"""Seconds that what a generation left behind has between TERM and KILL."""
+
+_LOOK = 0.02
+"""Seconds between looks at what is being ended."""
+
+
+class Channel(Protocol):
+    """What a child says of itself (`readiness.channel`)."""
+
+    @property
+    def child_end(self) -> int:
+        """The fd of the readiness pipe that the child is to have."""
+
+    @property
+    def notify_path(self) -> Path:
+        """Where it may send sd_notify messages."""
+
+    def listen(self, pid: int, on_message: Callable[[Mapping[str, str]], None]) -> None:
+        """The child exists."""
+
+    def abandon(self) -> None:
+        """The child could not be made."""
+
+    def close(self) -> None:
+        """The child is no more."""
+
+
+@dataclass(slots=True)
+class Instance:
+    """One run of one generation."""
+
+    generation: int
+    run: int
+    held: Held
+    channel: Channel
+    saying: str = ""
+    """The last STATUS= it sent."""
+
+    @property
+    def pid(self) -> int:
+        """Its main process."""
+        return self.held.child.pid
+
+
+class Instances:
+    """All of them, and the sweeps of those that ended."""
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        self._living: dict[int, Instance] = {}
+        self._left: dict[int, set[tuple[int, int]]] = {}
+        self._sweeps: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[Instance]:
+        """The living, oldest first."""
+        return iter(list(self._living.values()))
+
+    def add(self, instance: Instance) -> None:
+        """A run begins."""
+        self._living[instance.generation] = instance
+
+    def find(self, generation: int, run: int | None = None) -> Instance | None:
+        """The living run of that generation, if it is that one."""
+        found = self._living.get(generation)
+        return found if found is not None and run in (None, found.run) else None
+
+    def pids(self, generation: int) -> set[int]:
+        """Every process of a living generation: the main one, its descendants, its group, its orphans."""
+        found = self._living.get(generation)
+        if found is None:
+            return set()
+        return {found.pid} | process.descendants_of(found.pid) | self._strays(found)
+
+    def signal_all(self, generation: int, number: int) -> None:
+        """Send a signal to every process of a generation; the group first, since it cannot be outrun by a fork."""
+        found = self._living.get(generation)
+        if found is None:
+            return
+        pids = self.pids(generation)
+        process.send_group(found.pid, number)
+        for pid in pids:
+            process.send(pid, number)
+
+    def reap(self, instance: Instance) -> process.Ended:
+        """Its main process has ended: take the status, and note what it left behind before its pid can be reused."""
+        left = self._strays(instance)
+        self._left.setdefault(instance.generation, set()).update((pid, process.start_ticks(pid)) for pid in left)
+        ended = instance.held.child.reap()
+        instance.held.settle(ended.status if ended.status is not None else -1)
+        instance.held.child.close()
+        instance.channel.close()
+        self._living.pop(instance.generation, None)
+        return ended
+
+    def sweep(self, generation: int) -> None:
+        """End what a run left behind: TERM, then KILL."""
+        left = self._left.pop(generation, set())
+        if left:
+            task = asyncio.ensure_future(_end(left))
+            self._sweeps.add(task)
+            task.add_done_callback(self._sweeps.discard)
+
+    async def swept(self) -> None:
+        """Wait until every sweep is over."""
+        while self._sweeps:
+            await asyncio.wait(self._sweeps)
+
+    def reap_orphans(self) -> None:
+        """Take the statuses of dead processes that nobody else waits for."""
+        process.reap_orphans(each.pid for each in self)
+
+    def _strays(self, instance: Instance) -> set[int]:
+        """Processes of a run that are not below its main one: of its group, or orphans that bear its number."""
+        below = process.descendants_of(os.getpid())
+        for other in self:
+            if other is not instance:
+                below -= {other.pid} | process.descendants_of(other.pid)
+        below -= {instance.pid}
+        grouped = process.group_of(instance.pid, below)
+        return grouped | {pid for pid in below - grouped if self._bears(pid, instance.generation)}
+
+    def _bears(self, pid: int, generation: int) -> bool:
+        return (
+            process.environment_value(pid, "GAPLESS_GENERATION") == str(generation)
+            and process.environment_value(pid, "GAPLESS_SERVICE") == self.service
+        )
+
+
+async def _end(left: set[tuple[int, int]]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid, ticks in left:
+            if process.start_ticks(pid) == ticks:
+                process.send(pid, number)
+        for _ in range(round(_GRACE / _LOOK)):
+            left = {(pid, ticks) for pid, ticks in left if process.start_ticks(pid) == ticks and process.alive(pid)}
+            if not left:
+                return
+            await asyncio.sleep(_LOOK)

@@ -1,0 +1,124 @@
+"""The loop: the single writer of the state.
+
+Event in, `step`, journal, effects, and then what should be going on is compared with what goes on. Everything happens
+in one thread and in this order; an effect that has an answer posts it as the next event.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from supervisor.core.due import deadlines, watches
+from supervisor.core.step import step
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Hashable
+
+    from supervisor.core.due import Watch
+    from supervisor.core.effects import Effect
+    from supervisor.core.events import Event
+    from supervisor.core.model import State
+
+
+class Hands(Protocol):
+    """Does what the core wants done."""
+
+    def perform(self, effect: Effect) -> None:
+        """Do it now; what comes of it is posted as an event."""
+
+
+class Looks(Protocol):
+    """Looks at what the core wants looked at."""
+
+    def begin(self, watch: Watch) -> Callable[[], None]:
+        """Begin to look; what is seen is posted as an event. Returns how to stop."""
+
+
+class Record(Protocol):
+    """Keeps the state where it outlives us."""
+
+    def write(self, state: State, *, synced: bool) -> None:
+        """Write it; `synced`: not before it is on disk does this return."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step that was taken."""
+
+    before: State
+    event: Event
+    after: State
+    effects: tuple[Effect, ...]
+
+
+class Engine:
+    """Drives one state through its events."""
+
+    def __init__(
+        self, state: State, loop: asyncio.AbstractEventLoop, record: Record, observe: Callable[[Step], None]
+    ) -> None:
+        """`observe` is called after each step has been done, in order."""
+        self.state = state
+        self._loop = loop
+        self._record = record
+        self._observe = observe
+        self._hands: Hands
+        self._looks: Looks
+        self._events: deque[Event] = deque()
+        self._busy = False
+        self._timers: dict[Hashable, asyncio.TimerHandle] = {}
+        self._watches: dict[Watch, Callable[[], None]] = {}
+
+    def connect(self, hands: Hands, looks: Looks) -> None:
+        """Give it what acts for it. They post to it, so they come after it."""
+        self._hands, self._looks = hands, looks
+
+    @staticmethod
+    def now() -> float:
+        """The clock that all events are stamped with: CLOCK_MONOTONIC, in seconds."""
+        return time.monotonic()
+
+    def post(self, event: Event) -> None:
+        """Something happened. It is dealt with before this returns, unless another event is being dealt with."""
+        self._events.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._events:
+                self._take(self._events.popleft())
+        finally:
+            self._busy = False
+
+    def _take(self, event: Event) -> None:
+        before = self.state
+        self.state, effects = step(before, event)
+        if self.state != before or effects:
+            self._record.write(self.state, synced=any(effect.durable for effect in effects))
+        for effect in effects:
+            self._hands.perform(effect)
+        self._arm()
+        if self.state != before or effects:
+            self._observe(Step(before, event, self.state, effects))
+
+    def _arm(self) -> None:
+        """Start and cancel, until what goes on is what the state asks for."""
+        due = {deadline.event: deadline.event.at for deadline in deadlines(self.state)}
+        for late in self._timers.keys() - due.keys():
+            self._timers.pop(late).cancel()
+        for event, at in due.items():
+            if event not in self._timers:
+                self._timers[event] = self._loop.call_later(max(0.0, at - self.now()), self._lapse, event)
+        wanted = set(watches(self.state))
+        for over in self._watches.keys() - wanted:
+            self._watches.pop(over)()
+        for watch in wanted - self._watches.keys():
+            self._watches[watch] = self._looks.begin(watch)
+
+    def _lapse(self, event: Event) -> None:
+        self._timers.pop(event, None)
+        self.post(replace(event, at=self.now()))

@@ -1,0 +1,200 @@
+"""Processes that cannot be mistaken for others: pidfds, what is left of a process group, and orphans.
+
+The supervisor is a subreaper (prctl(2) PR_SET_CHILD_SUBREAPER): a grandchild whose parent died becomes its child, so
+that nothing which a generation started can slip away.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from supervisor.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+HELD_NAME = "gapless-held"
+"""What a process calls itself (comm) while it is held. See `spawn`."""
+
+_BEFORE_EXEC = frozenset({HELD_NAME, "env", "prlimit"})
+"""The names a process goes by before it has become the server."""
+
+_EXEC_FAILED = (126, 127)
+"""POSIX sh, exec: 127 if the utility was not found, 126 if it was found and could not be executed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended, as waitid(2) tells it."""
+
+    status: int | None
+    signal: int | None
+    dumped: bool
+    exec_failed: bool
+
+
+class Child:
+    """A process of ours, from its fork until it has been reaped."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        try:
+            self.pidfd = os.pidfd_open(pid)
+        except OSError as refused:
+            raise HostError(f"cannot watch process {pid}: {refused.strerror}") from refused
+        self.start_ticks = start_ticks(pid)
+
+    def signal(self, number: int) -> None:
+        """Send one signal to this very process. Nothing happens if it has ended."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def ended(self) -> bool:
+        """Whether it has ended, reaped or not."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def reap(self) -> Ended:
+        """Take its exit status. Call once `pidfd` is readable.
+
+        Its name is read first, while it is a zombie: a status of 126 or 127 from a process that still bears the held
+        name is the exec's failure and not the server's own status.
+        """
+        never_became = comm(self.pid) in _BEFORE_EXEC
+        try:
+            info = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        except ChildProcessError:
+            info = None
+        if info is None:
+            return Ended(None, None, dumped=False, exec_failed=False)
+        if info.si_code == os.CLD_EXITED:
+            status = info.si_status
+            return Ended(status, None, dumped=False, exec_failed=never_became and status in _EXEC_FAILED)
+        return Ended(None, info.si_status, dumped=info.si_code == os.CLD_DUMPED, exec_failed=False)
+
+    def close(self) -> None:
+        """Let the pidfd go."""
+        os.close(self.pidfd)
+
+
+def start_ticks(pid: int) -> int:
+    """When a process started, in clock ticks after boot (proc(5), stat field 22); 0 if it is no more."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else 0
+
+
+def comm(pid: int) -> str:
+    """A process's name, also of a zombie; empty if it is no more."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return ""
+    return text[text.index(b"(") + 1 : text.rindex(b")")].decode(errors="replace")
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields of proc(5)'s stat from the third on: the name before them may hold anything."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return []
+    return text[text.rindex(b")") + 2 :].split()
+
+
+def become_subreaper() -> None:
+    """Have orphaned grandchildren become our children."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise HostError(f"cannot become a subreaper: {os.strerror(ctypes.get_errno())}")
+
+
+def children_of(pid: int) -> Iterator[int]:
+    """The living children of a process (proc(5), task/TID/children)."""
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                yield from map(int, (task / "children").read_text().split())
+
+
+def descendants_of(pid: int) -> set[int]:
+    """A process's children, and theirs."""
+    found: set[int] = set()
+    edge = [pid]
+    while edge:
+        new = set(children_of(edge.pop())) - found
+        found |= new
+        edge.extend(new)
+    return found
+
+
+def group_of(pgid: int, among: Iterable[int]) -> set[int]:
+    """Those of `among` that are in that process group and alive."""
+    found = set()
+    for pid in among:
+        fields = _stat(pid)
+        if fields and int(fields[2]) == pgid and fields[0] != b"Z":
+            found.add(pid)
+    return found
+
+
+def environment_value(pid: int, name: str) -> str | None:
+    """One variable of the environment that a process was started with, if it may be read."""
+    try:
+        block = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return None
+    prefix = f"{name}=".encode()
+    return next((item[len(prefix) :].decode() for item in block.split(b"\0") if item.startswith(prefix)), None)
+
+
+def alive(pid: int) -> bool:
+    """Whether that pid runs (a zombie does not)."""
+    fields = _stat(pid)
+    return bool(fields) and fields[0] not in {b"Z", b"X"}
+
+
+def send(pid: int, number: int) -> None:
+    """Send a signal to a pid that is our descendant; nothing happens if it is no more."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def send_group(pgid: int, number: int) -> None:
+    """Send a signal to a process group; nothing happens if it is empty."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pgid, number)
+
+
+def reap_orphans(ours: Iterable[int]) -> int:
+    """Reap every dead child that is not in `ours` (those are reaped through their pidfds). Returns how many."""
+    ours, count = set(ours), 0
+    for pid in children_of(os.getpid()):
+        if pid in ours or alive(pid):
+            continue
+        with suppress(ChildProcessError):
+            reaped, _ = os.waitpid(pid, os.WNOHANG)
+            count += bool(reaped)
+    return count
+
+
+def holds_socket(pid: int, inodes: frozenset[int]) -> bool | None:
+    """Whether a process has one of those sockets open; None if it may not be looked at (or is no more)."""
+    links = {f"socket:[{inode}]" for inode in inodes}
+    try:
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    if os.readlink(entry.path) in links:  # noqa: PTH115 - a Path for each of 10,000 fds is dear
+                        return True
+    except OSError:
+        return None
+    return False

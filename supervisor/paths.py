@@ -1,0 +1,65 @@
+"""Where a service keeps its files: what lasts, what lives as long as the boot, and the control socket."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from supervisor.errors import HostError
+
+
+def control_socket(service: str, configured: str | None) -> Path:
+    """The control socket of a service, there or not."""
+    return Path(configured) if configured else _runtime(service) / "control.sock"
+
+
+def runtime_dir(service: str) -> Path:
+    """The folder for sockets, made if need be. Raises HostError."""
+    return _make(_runtime(service), 0o755)
+
+
+def state_dir(service: str, configured: str | None) -> Path:
+    """The folder for journal and history, made if need be. Raises HostError."""
+    if configured:
+        return _make(Path(configured), 0o700)
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if given:
+        return _make(Path(given), 0o700)
+    if os.geteuid() == 0:
+        return _make(Path("/var/lib/gapless") / service, 0o700)
+    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
+    return _make(Path(home) / "gapless" / service, 0o700)
+
+
+def runtime_root() -> Path:
+    """Where the runtime folders of all services are that this user supervises. Raises HostError."""
+    return Path("/run/gapless") if os.geteuid() == 0 else _user_runtime() / "gapless"
+
+
+def _runtime(service: str) -> Path:
+    return runtime_root() / service
+
+
+def _user_runtime() -> Path:
+    """$XDG_RUNTIME_DIR, or where it would be, or (no login session) a private folder in /tmp."""
+    uid = os.geteuid()
+    for candidate in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{uid}"):
+        if candidate and os.access(candidate, os.W_OK):
+            return Path(candidate)
+    private = Path(f"/tmp/gapless-{uid}")  # noqa: S108 - made for us alone, and looked at before it is used
+    _make(private, 0o700)
+    found = private.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o022:
+        raise HostError(f"{private} is not ours alone: set XDG_RUNTIME_DIR to a folder of yours")
+    return private
+
+
+def _make(folder: Path, mode: int) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=mode)
+    except OSError as refused:
+        raise HostError(f"cannot make {folder}: {refused.strerror}") from refused
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise HostError(f"{folder} may not be written to by uid {os.geteuid()}")
+    return folder

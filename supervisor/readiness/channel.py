@@ -1,0 +1,118 @@
+"""What a child says of itself: the readiness pipe (READY_FD) and sd_notify (NOTIFY_SOCKET).
+
+The pipe is s6's: a line ends the wait, end-of-file without one is a failure
+(https://skarnet.org/software/s6/notifywhenup.html). The socket is the child's own, and a message counts only if the
+kernel says that it came from the child's process group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from supervisor.linux.sdnotify import NotifySocket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from supervisor.linux.sdnotify import Message
+
+_LONGEST_LINE = 4096
+"""Bytes that may come before the line's end: who writes more without one has not said a word."""
+
+
+class ClosedWithoutWordError(Exception):
+    """The child closed the readiness pipe and had said nothing."""
+
+
+class Channel:
+    """Both ways of speaking, for one run of one generation, from before its fork until its end."""
+
+    def __init__(self, notify_path: Path, owner: int | None) -> None:
+        """Open both. `owner` is the uid that may write to the notify socket beside root, if not ours."""
+        self.notify_path = notify_path
+        self._read, self.child_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(self.child_end, True)
+        try:
+            self._notify = NotifySocket(notify_path, owner)
+        except OSError:
+            os.close(self._read)
+            os.close(self.child_end)
+            raise
+        self._seen = 0
+        self._pid = 0
+        self._loop = asyncio.get_running_loop()
+        self._pipe: asyncio.Future[str] = self._loop.create_future()
+        self._notified: asyncio.Future[str] = self._loop.create_future()
+        self._on_message: Callable[[Mapping[str, str]], None] = lambda _: None
+
+    def listen(self, pid: int, on_message: Callable[[Mapping[str, str]], None]) -> None:
+        """The child exists: what it says from now on is heard. `on_message` gets every sd_notify message of its."""
+        os.close(self.child_end)
+        self._pid, self._on_message = pid, on_message
+        self._loop.add_reader(self._read, self._read_pipe)
+        self._loop.add_reader(self._notify.fileno(), self._read_notify)
+
+    def abandon(self) -> None:
+        """The child could not be made."""
+        os.close(self.child_end)
+        self._close()
+
+    def close(self) -> None:
+        """The child is no more."""
+        self._loop.remove_reader(self._notify.fileno())
+        self._stop_pipe()
+        self._close()
+
+    async def word(self, method: str) -> str:
+        """Wait until it says that it is ready, by `pipe`, `notify`, or either (`auto`); tells which.
+
+        Raises ClosedWithoutWordError, unless only notify counts.
+        """
+        heard = {"pipe": [self._pipe], "notify": [self._notified]}.get(method, [self._pipe, self._notified])
+        await asyncio.wait(heard, return_when=asyncio.FIRST_COMPLETED)
+        said = [each for each in heard if each.done() and each.exception() is None]
+        return (said or [each for each in heard if each.done()])[0].result()
+
+    def _close(self) -> None:
+        os.close(self._read)
+        self._notify.close()
+        for each in (self._pipe, self._notified):
+            each.cancel()
+
+    def _read_pipe(self) -> None:
+        try:
+            data = os.read(self._read, _LONGEST_LINE)
+        except BlockingIOError:
+            return
+        self._seen += len(data)
+        if b"\n" in data:
+            self._pipe.set_result("pipe")
+        elif not data or self._seen > _LONGEST_LINE:
+            self._pipe.set_exception(ClosedWithoutWordError())
+            self._pipe.exception()  # it may never be asked for: that is no error
+        else:
+            return
+        self._stop_pipe()
+
+    def _stop_pipe(self) -> None:
+        self._loop.remove_reader(self._read)
+
+    def _read_notify(self) -> None:
+        while (message := self._notify.receive()) is not None:
+            if not self._is_the_childs(message):
+                continue
+            if message.fields.get("READY") == "1" and not self._notified.done():
+                self._notified.set_result("notify")
+            self._on_message(message.fields)
+
+    def _is_the_childs(self, message: Message) -> bool:
+        """By the kernel's word on the sender's pid: the child itself, or one of its process group."""
+        if message.pid == self._pid:
+            return True
+        with suppress(OSError):
+            return message.pid > 0 and os.getpgid(message.pid) == self._pid
+        return False

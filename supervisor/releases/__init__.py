@@ -1,0 +1,1 @@
+"""What is run: a file, pinned, known by its identity and its digest."""

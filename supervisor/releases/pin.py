@@ -1,0 +1,147 @@
+"""From a command as configured to a release: symlinks resolved, the file checked, its identity kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import stat
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from supervisor.core.model import Release
+from supervisor.errors import ReleaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from supervisor.core.model import Launch
+
+_ELF_HEADER = struct.Struct("<4sBB10xHH")
+"""elf(5): magic, class, data encoding; type and machine."""
+
+_MACHINES: Mapping[int, str] = {3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64"} | {
+    183: "aarch64",
+    243: "riscv64",
+    258: "loongarch64",
+}
+"""elf(5) e_machine, by the names that uname(2) has for them."""
+
+_ALSO_RUNS: Mapping[str, frozenset[str]] = {"x86_64": frozenset({"i386"}), "aarch64": frozenset({"arm"})}
+"""Machines whose kernels usually run another's programs too."""
+
+
+def pin(launch: Launch) -> Release:
+    """The release that this command means now. Its symlinks are resolved, and its first word becomes the pinned path.
+
+    Raises ReleaseError: no such file, not a regular file, not executable, not for this machine.
+    """
+    path = _resolve(_find(launch))
+    found = _stat(path)
+    _check_executable(path, found)
+    _check_format(path)
+    return Release(
+        id=_name(path, found),
+        path=str(path),
+        device=found.st_dev,
+        inode=found.st_ino,
+        size=found.st_size,
+        mtime_ns=found.st_mtime_ns,
+        launch=replace(launch, argv=(str(path), *launch.argv[1:])),
+    )
+
+
+def pin_again(release: Release) -> Release:
+    """The same release if its file is untouched; what now stands at its path if not. Raises ReleaseError."""
+    found = pin(release.launch)
+    return release if found.same_file(release) else found
+
+
+def recall(release: Release) -> Release:
+    """A release that served before, to serve again. Raises ReleaseError if its file is gone or has changed."""
+    try:
+        found = pin(release.launch)
+    except ReleaseError as gone:
+        raise ReleaseError(f"release {release.id} cannot be returned to: {gone}") from gone
+    if found.same_file(release):
+        return release
+    if release.sha256 is not None and digest(release.path) == release.sha256:
+        return replace(found, sha256=release.sha256)
+    raise ReleaseError(
+        f"release {release.id} cannot be returned to: {release.path} has changed since it served; "
+        "put the old file back, or upgrade to what is there"
+    )
+
+
+def digest(path: str) -> str:
+    """The SHA-256 of a file, in hex. Takes a while: for a thread. Raises OSError."""
+    with open(path, "rb") as file:  # noqa: PTH123 - file_digest wants a plain file object
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _find(launch: Launch) -> Path:
+    first = launch.argv[0]
+    if "/" in first:
+        return Path(launch.directory, first)
+    search = dict(launch.environment).get("PATH") or os.environ.get("PATH", os.defpath)
+    found = shutil.which(first, path=search)
+    if found is None:
+        raise ReleaseError(f"{first} is not in PATH ({search}): give its full path")
+    return Path(found)
+
+
+def _resolve(path: Path) -> Path:
+    """Follow symlinks, but leave a Python of a virtual environment under its own name: it finds the packages by it."""
+    try:
+        if path.is_symlink() and (path.parent.parent / "pyvenv.cfg").exists():
+            return path.parent.resolve(strict=True) / path.name
+        return path.resolve(strict=True)
+    except (OSError, RuntimeError) as broken:
+        raise ReleaseError(f"{path} cannot be found: {_reason(broken)}") from broken
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as refused:
+        raise ReleaseError(f"{path} cannot be looked at: {_reason(refused)}") from refused
+
+
+def _check_executable(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ReleaseError(f"{path} is not a file: name the program itself")
+    if not found.st_mode & 0o111:
+        raise ReleaseError(f"{path} is not executable: chmod +x {path}")
+
+
+def _check_format(path: Path) -> None:
+    """What execve(2) would refuse is refused here: a shell would take it for a script of its own and run it."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_ELF_HEADER.size)
+    except OSError as refused:
+        raise ReleaseError(f"{path} cannot be read: {_reason(refused)}") from refused
+    if head.startswith(b"#!"):
+        return
+    if not head.startswith(b"\x7fELF") or len(head) < _ELF_HEADER.size:
+        raise ReleaseError(f"{path} is neither a program (ELF) nor a script (#!): the file may be cut short")
+    host = platform.machine()
+    _, _, encoding, _, number = _ELF_HEADER.unpack(head)
+    machine = _MACHINES.get(number if encoding == 1 else number >> 8, f"machine {number}")
+    if machine != host and machine not in _ALSO_RUNS.get(host, frozenset()):
+        raise ReleaseError(f"{path} is built for {machine}, and this host is {host}: build it for this one")
+
+
+def _name(path: Path, found: os.stat_result) -> str:
+    """For people: the version if it lies in `versions/V/`, else the file's name; with what tells its likes apart."""
+    parts = path.parts
+    name = parts[parts.index("versions") + 1] if "versions" in parts[:-2] else path.name
+    identity = f"{path}\0{found.st_dev}\0{found.st_ino}\0{found.st_size}\0{found.st_mtime_ns}"
+    return f"{name}+{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+
+
+def _reason(refused: Exception) -> str:
+    return getattr(refused, "strerror", None) or "its symlinks go round in a circle"

@@ -1,0 +1,1 @@
+"""What the supervisor tells of itself: the log, and figures sampled when somebody asks."""
