@@ -97,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from supervisor.daemon_imports import load_with_care  # noqa: PLC0415 - only this command is the daemon
+
+    load_with_care()
     from supervisor.config import reading  # noqa: PLC0415 - the other commands do without the models
     from supervisor.daemon import run  # noqa: PLC0415 - only this command is the daemon
 

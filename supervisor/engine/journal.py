@@ -10,31 +10,34 @@ It holds a state and not events to replay. Format 1 is a JSON object:
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from pydantic import TypeAdapter
-from pydantic_core import to_json
 
-from supervisor.core.model import State
 from supervisor.linux.process import start_ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from supervisor.core.model import State
+
 FORMAT = 1
 
 _log = structlog.get_logger()
-
-type_adapter: TypeAdapter[State] = TypeAdapter(State)
 
 
 def _private(path: str, flags: int) -> int:
     """The environment of the server is in it, and with that its secrets."""
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def _fields(value: object) -> dict[str, Any]:
+    """The core's dataclasses, field by field."""
+    return {name: getattr(value, name) for name in value.__slots__}  # type: ignore[attr-defined]  # all have slots
 
 
 class Journal:
@@ -56,7 +59,7 @@ class Journal:
         A disk that refuses does not stop the service: the fault is logged when it begins and when it ends, and told
         by `fault` in between.
         """
-        text = to_json(self._document(state))
+        text = json.dumps(self._document(state), default=_fields).encode()
         temporary = self.path.with_suffix(".new")
         try:
             with open(temporary, "wb", opener=_private) as file:
@@ -77,10 +80,10 @@ class Journal:
     def read(self) -> dict[str, Any] | None:
         """What was written last, unchecked but for being JSON; None if there is nothing to be read."""
         try:
-            found = TypeAdapter(dict[str, Any]).validate_json(self.path.read_bytes())
+            found = json.loads(self.path.read_bytes())
         except (OSError, ValueError):
             return None
-        return found
+        return found if isinstance(found, dict) else None
 
     def _document(self, state: State) -> dict[str, Any]:
         return {
@@ -90,7 +93,7 @@ class Journal:
             "supervisor": self._supervisor,
             "written": time.time(),
             "sockets": self._sockets(),
-            "state": type_adapter.dump_python(state, mode="json"),
+            "state": state,
         }
 
     def _fail(self, fault: str) -> None:
