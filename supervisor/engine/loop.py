@@ -1,7 +1,8 @@
 """The loop: the single writer of the state.
 
 Event in, `step`, journal, effects, and then what should be going on is compared with what goes on. Everything happens
-in one thread and in this order; an effect that has an answer posts it as the next event.
+in one thread and in this order; an effect that has an answer posts it as the next event. What can wait does: a state
+that no durable effect depends on is written a moment later, and people are told when nothing else is left to be done.
 """
 
 from __future__ import annotations
@@ -55,13 +56,17 @@ class Step:
     effects: tuple[Effect, ...]
 
 
+_WRITTEN_WITHIN = 0.01
+"""Seconds until a state that nothing waits for is in the journal."""
+
+
 class Engine:
     """Drives one state through its events."""
 
     def __init__(
         self, state: State, loop: asyncio.AbstractEventLoop, record: Record, observe: Callable[[Step], None]
     ) -> None:
-        """`observe` is called after each step has been done, in order."""
+        """`observe` is called with each step, in order, some time after it has been done."""
         self.state = state
         self._loop = loop
         self._record = record
@@ -70,6 +75,8 @@ class Engine:
         self._looks: Looks
         self._events: deque[Event] = deque()
         self._busy = False
+        self._untold: deque[Step] = deque()
+        self._unwritten: asyncio.TimerHandle | None = None
         self._timers: dict[Hashable, asyncio.TimerHandle] = {}
         self._watches: dict[Watch, Callable[[], None]] = {}
 
@@ -97,13 +104,32 @@ class Engine:
     def _take(self, event: Event) -> None:
         before = self.state
         self.state, effects = step(before, event)
-        if self.state != before or effects:
-            self._record.write(self.state, synced=any(effect.durable for effect in effects))
+        if self.state == before and not effects:
+            return
+        self._write(effects)
         for effect in effects:
             self._hands.perform(effect)
         self._arm()
-        if self.state != before or effects:
-            self._observe(Step(before, event, self.state, effects))
+        if not self._untold:
+            self._loop.call_soon(self._tell)
+        self._untold.append(Step(before, event, self.state, effects))
+
+    def _write(self, effects: tuple[Effect, ...]) -> None:
+        if any(effect.durable for effect in effects):
+            self._record.write(self.state, synced=True)
+            if self._unwritten is not None:
+                self._unwritten.cancel()
+                self._unwritten = None
+        elif self._unwritten is None:
+            self._unwritten = self._loop.call_later(_WRITTEN_WITHIN, self._write_late)
+
+    def _write_late(self) -> None:
+        self._unwritten = None
+        self._record.write(self.state, synced=False)
+
+    def _tell(self) -> None:
+        while self._untold:
+            self._observe(self._untold.popleft())
 
     def _arm(self) -> None:
         """Start and cancel, until what goes on is what the state asks for."""

@@ -14,11 +14,14 @@ ANY_V4 = "0.0.0.0"  # noqa: S104 - an address to compare with
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
+_NLM_F_REQUEST = 0x0001
 _NLM_F_REQUEST_DUMP = 0x0301
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _LISTEN = 10
 _LISTENING = 1 << _LISTEN
 _ANY_STATE = 0xFFFFFFFF
+_SERVER_OPEN = (1, 8)  # ESTABLISHED, CLOSE_WAIT (the client closed first)
+_SERVER_CLOSED = (4, 5, 6, 9, 11)  # FIN_WAIT1, FIN_WAIT2, TIME_WAIT, LAST_ACK, CLOSING
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 _REQUEST = struct.Struct("=BBBxI")  # struct inet_diag_req_v2 up to its socket id: family, protocol, extensions, states
@@ -112,6 +115,37 @@ def waiting(sock: socket.socket) -> int:
     """
     state, unacked = _INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size))
     return int(unacked) if state == _LISTEN else 0
+
+
+def is_accepted(sock: socket.socket) -> bool | None:
+    """Tell whether the server has accepted this connection, made from this host; None: it cannot be told (yet).
+
+    A connection has an inode only from accept(2) on (inet_csk_accept() grafts it onto a struct socket), and one that
+    its server closes has been accepted before. Exact where a queue's length is not: clients may wait in it too.
+    """
+    try:
+        client, server = sock.getsockname()[:2], sock.getpeername()[:2]
+        state, inode = _look_up(sock.family, server, client)
+    except OSError:
+        return None
+    if state in _SERVER_CLOSED:
+        return True
+    return inode != 0 if state in _SERVER_OPEN else None
+
+
+def _look_up(family: int, local: tuple[str, int], peer: tuple[str, int]) -> tuple[int, int]:
+    """State and inode of one connection of this host, as `local` has it. Raises OSError."""
+    addresses = [socket.inet_pton(family, host).ljust(16, b"\0") for host, _ in (local, peer)]
+    identity = _PORTS.pack(local[1], peer[1]) + b"".join(addresses) + bytes(4) + b"\xff" * 8
+    request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _ANY_STATE) + identity
+    header = _HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
+        netlink.send(header + request)
+        kind, body = next(_messages(netlink.recv(_RECEIVE_SIZE)))
+    if kind == _NLMSG_ERROR:
+        raise OSError(-struct.unpack_from("=i", body)[0], "sock_diag knows no such connection")
+    *_, inode = _TAIL.unpack_from(body, _MESSAGE_SIZE - _TAIL.size)
+    return body[1], inode
 
 
 def reset_waiting(sock: socket.socket, limit: int) -> list[int]:

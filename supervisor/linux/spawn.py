@@ -5,8 +5,8 @@ small exec (a fork of the supervisor itself costs more than twice as much) and b
 the process's own pid, limits can be set before the server sees them, and the pid can be on disk before the server
 runs at all. If the supervisor dies first, the shell reads end-of-file and ends by itself.
 
-Sockets are wanted at fds 3, 4, ... and `subprocess` passes fds under the numbers that they have here, so a window of
-numbers from 3 up is set aside before anything else is opened.
+Sockets are wanted at fds 3, 4, ... and a child gets fds under the numbers that they have here, so a window of numbers
+from 3 up is set aside before anything else is opened. What is put there is the only thing that is not close-on-exec.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def spawn(command: Command, fds: Sequence[int], window: FdWindow) -> Held:
         outputs = [_output(path, open_files) for path in (command.stdout, command.stderr)]
         numbers = window.fill(fds)
         open_files.callback(window.clear, numbers)
-        popen = _popen(command, numbers, read, outputs)
+        popen = _popen(command, read, outputs)
         undo_gate.pop_all()
     held = Held(Child(popen.pid), popen, gate)
     if not _may_limit(command):
@@ -145,9 +145,7 @@ def spawn(command: Command, fds: Sequence[int], window: FdWindow) -> Held:
     return held
 
 
-def _popen(
-    command: Command, numbers: Sequence[int], stdin: int, outputs: Sequence[int | None]
-) -> subprocess.Popen[bytes]:
+def _popen(command: Command, stdin: int, outputs: Sequence[int | None]) -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in command.environment.items() if _is_shell_name(name)}
     others = [f"{name}={value}" for name, value in command.environment.items() if not _is_shell_name(name)]
     # A shell drops names that it could not use itself (`a.b`): these go by env(1).
@@ -164,7 +162,7 @@ def _popen(
             stderr=outputs[1],
             cwd=command.directory,
             env=environment,
-            pass_fds=numbers,
+            close_fds=False,  # all of ours are close-on-exec from birth; closing each by hand takes 0.5 ms
             process_group=0,
             user=command.user,
             group=command.group,

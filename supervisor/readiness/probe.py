@@ -1,7 +1,8 @@
 """The accept probe: a connection of our own, steered to a candidate, and really accepted.
 
-Accepted means that it has left the queue. TCP_INFO tells the length of a listening socket's queue, and no event tells
-of a change, so it is looked at, ever more slowly, while a probe runs (and never else).
+No event tells of an accept(2) in another process, so the connection is looked at, ever more slowly, while a probe runs
+(and never else). sock_diag(7) tells exactly. Where it is refused, the length of the queue (TCP_INFO) has to do: that
+it got shorter, or that it is empty though the connection has been established for a while.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from supervisor.linux.sockdiag import is_accepted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from supervisor.linux.listeners import Listener
 
-_SETTLED = 0.001
+_SETTLED = 0.02
 """Seconds. A connection that the client side already calls established may still be on its way into the queue."""
 
-_PACE = ((0.0, 0.002), (0.001, 1.0), (0.02, float("inf")))
+_PACE = ((0.0, 0.005), (0.001, 1.0), (0.02, float("inf")))
 """How long to pause between looks, and for how long so, in seconds."""
 
 _AGAIN = 0.1
@@ -51,7 +54,7 @@ async def _try(listener: Listener, member: int) -> bool:
         try:
             with suppress(BlockingIOError):
                 probe.connect((source, address.port))
-            return await _left_the_queue(probe, listener, member)
+            return await _accepted(probe, listener, member)
         except OSError as refused:
             if refused.errno in {errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT, errno.EADDRNOTAVAIL}:
                 return False
@@ -61,19 +64,21 @@ async def _try(listener: Listener, member: int) -> bool:
                 listener.unprobe()
 
 
-async def _left_the_queue(probe: socket.socket, listener: Listener, member: int) -> bool:
-    """Watch the queue. It may hold clients too (after a restart): that it gets shorter is enough."""
+async def _accepted(probe: socket.socket, listener: Listener, member: int) -> bool:
     longest = 0
     established: float | None = None
     for pause in _pauses():
-        length = listener.queue(member)
-        if length < longest:
-            return True
-        longest = length
         if established is None and _is_established(probe):
             established = time.monotonic()
-        if established is not None and length == 0 and time.monotonic() - established >= _SETTLED:
+        told = is_accepted(probe) if established is not None else None
+        if told:
             return True
+        if told is None:
+            length = listener.queue(member)
+            settled = established is not None and time.monotonic() - established >= _SETTLED
+            if length < longest or (length == 0 and settled):
+                return True
+            longest = length
         await asyncio.sleep(pause)
     raise AssertionError("the pauses have no end")
 

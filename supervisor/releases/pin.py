@@ -56,8 +56,12 @@ def pin(launch: Launch) -> Release:
 
 def pin_again(release: Release) -> Release:
     """The same release if its file is untouched; what now stands at its path if not. Raises ReleaseError."""
-    found = pin(release.launch)
-    return release if found.same_file(release) else found
+    try:
+        now = Path(release.path).stat()
+    except OSError:
+        return pin(release.launch)
+    before = (release.device, release.inode, release.size, release.mtime_ns)
+    return release if before == (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns) else pin(release.launch)
 
 
 def recall(release: Release) -> Release:
