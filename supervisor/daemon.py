@@ -104,6 +104,7 @@ class Daemon:
         self._journal = Journal(state, self._name, self._inodes)
         self._instances = Instances(self._name)
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_log_bug)
         self._over = self._loop.create_future()
         self._engine = Engine(State(policy=configuration.policy()), self._loop, self._journal, self._observe)
         self._hands = Executor(
@@ -268,6 +269,11 @@ class Daemon:
             str(member): {each.address.name: each.inode(member) for each in self._listeners if member in each.members}
             for member in {member for each in self._listeners for member in each.members}
         }
+
+
+def _log_bug(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What nobody caught: a bug of ours, and no reason to stop serving."""
+    _log.critical("bug", what=context.get("message"), exc_info=context.get("exception"))
 
 
 def check(path: Path) -> list[str]:

@@ -12,7 +12,7 @@ from supervisor.core import due, events
 from supervisor.core.model import Ask, Failure, Reason
 from supervisor.errors import ConfigurationError, ReleaseError
 from supervisor.readiness.channel import Channel, ClosedWithoutWordError
-from supervisor.readiness.probe import accepts
+from supervisor.readiness.probe import Probe
 from supervisor.readiness.ready import Terms, ready
 from supervisor.releases.pin import digest, pin, recall
 
@@ -82,10 +82,13 @@ class Ways:
         def spoke(how: str) -> None:
             self._engine.post(events.Spoke(at=self._engine.now(), **about, how=how))
 
+        probe = Probe(self._listeners, watch.sockets)
         try:
-            how = await ready(instance.channel, lambda: accepts(self._listeners, watch.sockets), terms, spoke)
+            how = await ready(instance.channel, probe, terms, spoke)
         except ClosedWithoutWordError:
             return events.NotReady(at=self._engine.now(), **about, failure=Failure(Reason.CLOSED_READY))
+        finally:
+            probe.close()
         return events.Ready(at=self._engine.now(), **about, how=how)
 
     async def _digest(self, watch: due.DigestFile) -> events.Event:

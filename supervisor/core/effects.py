@@ -1,34 +1,44 @@
-"""What is to be done, once. `durable` effects wait until the state that explains them is on disk.
+"""What is to be done, once, and how well the state that explains it is kept before that.
 
-The others need not wait, because the record before them explains them already:
-
-* `Spawn` makes a process that is held before its exec and ends by itself when the supervisor goes away.
-* `Steer` to a candidate follows a record that says who the candidate is and that it is steered to as soon as it is
-  ready; a new supervisor steers again by its own lights, to a generation that still accepts.
-* `Refuse` changes nothing.
+* `SYNCED`: on disk. What is answered to people, and what ends a generation, must still be true after a power cut.
+* `WRITTEN`: in the journal, which survives the supervisor but not the host. A process that is let go does not survive
+  the host either, so nothing more is needed to find it again.
+* `NOTHING`: the record before explains it already. `Spawn` makes a process that is held before its exec and ends by
+  itself when the supervisor goes away. `Steer` to a candidate follows a record which says that it is steered to as soon
+  as it is ready; a new supervisor steers again by its own lights, to a generation that accepts. `Refuse` changes
+  nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from supervisor.core.model import Failure, Outcome, Release, Request
 
 
+class Kept(IntEnum):
+    """How well the state is kept before an effect is done."""
+
+    NOTHING = 0
+    WRITTEN = 1
+    SYNCED = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Effect:
     """Something to be done."""
 
-    durable: ClassVar[bool] = True
+    after: ClassVar[Kept] = Kept.SYNCED
 
 
 @dataclass(frozen=True, slots=True)
 class Spawn(Effect):
     """Make the sockets if there are none yet, and a process that holds them and waits. Ends in Spawned/SpawnFailed."""
 
-    durable: ClassVar[bool] = False
+    after: ClassVar[Kept] = Kept.NOTHING
     generation: int
     run: int
     release: Release
@@ -37,8 +47,9 @@ class Spawn(Effect):
 
 @dataclass(frozen=True, slots=True)
 class LetGo(Effect):
-    """Let the held process become the server. Its pid is on disk by now."""
+    """Let the held process become the server. Its pid is in the journal by now."""
 
+    after: ClassVar[Kept] = Kept.WRITTEN
     generation: int
     run: int
 
@@ -47,7 +58,7 @@ class LetGo(Effect):
 class Steer(Effect):
     """Send every new connection to that set of sockets. Ends in Steered or SteerFailed."""
 
-    durable: ClassVar[bool] = False
+    after: ClassVar[Kept] = Kept.NOTHING
     handoff: int
     sockets: int
 
@@ -99,7 +110,7 @@ class Conclude(Effect):
 class Refuse(Effect):
     """Tell who asked that nothing will come of it."""
 
-    durable: ClassVar[bool] = False
+    after: ClassVar[Kept] = Kept.NOTHING
     request: Request
     failure: Failure
 

@@ -1,6 +1,8 @@
 """The journal: the state as it is, with what is needed to find the processes and sockets that it speaks of.
 
-It holds a state and not events to replay. Format 1 is a JSON object:
+It holds states and not events to replay: the last whole line is what counts. What must outlive the host replaces the
+file (temporary, synced, renamed); what must outlive only the supervisor is a line more, which is quicker.
+Format 1, a line is a JSON object:
 
 * `format`, `service`, `boot` (kernel.random.boot_id: a journal of another boot speaks of processes that are no more),
 * `supervisor`: pid and start ticks of the writer, `written`: seconds since 1970,
@@ -10,6 +12,7 @@ It holds a state and not events to replay. Format 1 is a JSON object:
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -27,12 +30,24 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
+_MOST_LINES = 1000
+"""Lines after which the file is replaced in any case."""
+
 _log = structlog.get_logger()
 
 
-def _private(path: str, flags: int) -> int:
-    """The environment of the server is in it, and with that its secrets."""
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+def _write(file: int, line: bytes) -> None:
+    """The whole line or an OSError: a disk that fills up may take a part."""
+    if os.write(file, line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _fields(value: object) -> dict[str, Any]:
@@ -41,7 +56,7 @@ def _fields(value: object) -> dict[str, Any]:
 
 
 class Journal:
-    """One file, replaced as a whole: at any instant it is the old state or the new one."""
+    """One file. Whenever it is read, it has a whole state in it."""
 
     def __init__(self, folder: Path, service: str, sockets: Callable[[], Mapping[str, Mapping[str, int]]]) -> None:
         """`sockets` tells the inodes at the time of writing."""
@@ -49,29 +64,28 @@ class Journal:
         self.fault: str | None = None
         self._service = service
         self._sockets = sockets
+        self._file = -1
+        self._lines = 0
         self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         self._supervisor = {"pid": os.getpid(), "start_ticks": start_ticks(os.getpid())}
 
     def write(self, state: State, *, synced: bool) -> None:
-        """Replace what was written before. `synced`: it is on disk when this returns.
+        """Write what is true now. `synced`: it is on disk when this returns.
 
         A disk that refuses does not stop the service: the fault is logged when it begins and when it ends, and told
         by `fault` in between.
         """
-        text = json.dumps(self._document(state), default=_fields).encode()
-        temporary = self.path.with_suffix(".new")
+        line = json.dumps(self._document(state), default=_fields).encode() + b"\n"
         try:
-            with open(temporary, "wb", opener=_private) as file:
-                file.write(text)
-                if synced:
-                    file.flush()
-                    os.fsync(file.fileno())
-            temporary.replace(self.path)
-            if synced:
-                os.fsync(self._folder)
+            if synced or self._file < 0 or self._lines >= _MOST_LINES:
+                self._replace(line)
+            else:
+                _write(self._file, line)
+                self._lines += 1
         except OSError as refused:
             self._fail(f"{self.path} cannot be written: {refused.strerror}")
+            self._leave_file()  # half a line may be there: the next write starts a new file
             return
         if self.fault is not None:
             self.fault = None
@@ -80,10 +94,36 @@ class Journal:
     def read(self) -> dict[str, Any] | None:
         """What was written last, unchecked but for being JSON; None if there is nothing to be read."""
         try:
-            found = json.loads(self.path.read_bytes())
-        except (OSError, ValueError):
+            lines = self.path.read_bytes().splitlines()
+        except OSError:
             return None
-        return found if isinstance(found, dict) else None
+        return next((found for line in reversed(lines) if (found := _parsed(line)) is not None), None)
+
+    def close(self) -> None:
+        """Write no more."""
+        self._leave_file()
+        os.close(self._folder)
+
+    def _leave_file(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+        self._file, self._lines = -1, 0
+
+    def _replace(self, line: bytes) -> None:
+        """The server's environment is in it, and with that its secrets: for the daemon's user alone."""
+        temporary = self.path.with_suffix(".new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+        file = os.open(temporary, flags, 0o600)
+        try:
+            _write(file, line)
+            os.fsync(file)
+            temporary.replace(self.path)
+            os.fsync(self._folder)
+        except OSError:
+            os.close(file)
+            raise
+        self._leave_file()
+        self._file, self._lines = file, 1
 
     def _document(self, state: State) -> dict[str, Any]:
         return {

@@ -12,14 +12,19 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+import structlog
+
 from supervisor.core.due import deadlines, watches
+from supervisor.core.effects import Kept
 from supervisor.core.step import step
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Hashable
 
-    from supervisor.core.due import Watch
+    import structlog
+
+from supervisor.core.due import Watch
     from supervisor.core.effects import Effect
     from supervisor.core.events import Event
     from supervisor.core.model import State
@@ -55,6 +60,8 @@ class Step:
     after: State
     effects: tuple[Effect, ...]
 
+
+_log = structlog.get_logger()
 
 _WRITTEN_WITHIN = 0.01
 """Seconds until a state that nothing waits for is in the journal."""
@@ -108,15 +115,22 @@ class Engine:
             return
         self._write(effects)
         for effect in effects:
-            self._hands.perform(effect)
+            self._perform(effect)
         self._arm()
         if not self._untold:
             self._loop.call_soon(self._tell)
         self._untold.append(Step(before, event, self.state, effects))
 
+    def _perform(self, effect: Effect) -> None:
+        try:
+            self._hands.perform(effect)
+        except Exception:  # a bug in one effect must not keep the others from being done, nor end the supervisor
+            _log.critical("bug", what=f"an effect failed: {effect}", exc_info=True)
+
     def _write(self, effects: tuple[Effect, ...]) -> None:
-        if any(effect.durable for effect in effects):
-            self._record.write(self.state, synced=True)
+        kept = max((effect.after for effect in effects), default=Kept.NOTHING)
+        if kept is not Kept.NOTHING:
+            self._record.write(self.state, synced=kept is Kept.SYNCED)
             if self._unwritten is not None:
                 self._unwritten.cancel()
                 self._unwritten = None

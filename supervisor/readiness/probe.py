@@ -1,14 +1,14 @@
 """The accept probe: a connection of our own, steered to a candidate, and really accepted.
 
-No event tells of an accept(2) in another process, so the connection is looked at, ever more slowly, while a probe runs
-(and never else). sock_diag(7) tells exactly. Where it is refused, the length of the queue (TCP_INFO) has to do: that
-it got shorter, or that it is empty though the connection has been established for a while.
+It is made when the candidate starts and waits in its queue, so that a server which accepts by the time that it says so
+costs no further wait. No event tells of an accept(2) in another process, so the connection is looked at, ever more
+slowly, while a probe runs (and never else). sock_diag(7) tells exactly. Where it is refused, the length of the queue
+(TCP_INFO) has to do: that it got shorter, or that it is empty though the connection has been established for a while.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 import time
 from contextlib import suppress
@@ -24,71 +24,109 @@ if TYPE_CHECKING:
 _SETTLED = 0.02
 """Seconds. A connection that the client side already calls established may still be on its way into the queue."""
 
-_PACE = ((0.0, 0.005), (0.001, 1.0), (0.02, float("inf")))
+_PACE = ((0.0, 0.001), (0.001, 1.0), (0.02, float("inf")))
 """How long to pause between looks, and for how long so, in seconds."""
 
 _AGAIN = 0.1
-"""Seconds until a probe that was refused or reset is made anew."""
+"""Seconds until a connection that was refused or reset is made anew."""
 
 
-async def accepts(listeners: Iterable[Listener], member: int) -> None:
-    """Wait until that member accepts a connection on every listener. Ends only so, or by cancellation."""
-    async with asyncio.TaskGroup() as group:
-        for listener in listeners:
-            group.create_task(_accepts(listener, member))
+class Probe:
+    """One probe of one member, on every listener."""
+
+    def __init__(self, listeners: Iterable[Listener], member: int) -> None:
+        self._knocks = [_Knock(listener, member) for listener in listeners]
+
+    async def accepted(self) -> None:
+        """Wait until every listener's connection has been accepted. Ends only so, or by cancellation.
+
+        May be begun again: it then looks quickly at first, as it does when a candidate has just said that it is ready.
+        """
+        waiting = list(self._knocks)
+        for pause in _pauses():
+            waiting = [each for each in waiting if not each.answered()]
+            if not waiting:
+                return
+            await asyncio.sleep(pause)
+
+    def close(self) -> None:
+        """Hang up, and steer nothing any more."""
+        for each in self._knocks:
+            each.hang_up()
 
 
-async def _accepts(listener: Listener, member: int) -> None:
-    while True:
-        if await _try(listener, member):
-            return
-        await asyncio.sleep(_AGAIN)
+class _Knock:
+    """The connection to one listener."""
 
+    def __init__(self, listener: Listener, member: int) -> None:
+        self._listener, self._member = listener, member
+        self._connection: socket.socket | None = None
+        self._again = 0.0
+        self._established: float | None = None
+        self._longest = 0
+        self._answered = False
 
-async def _try(listener: Listener, member: int) -> bool:
-    address = listener.bound
-    source = address.loopback_source()
-    with socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as probe:
-        probe.bind((source, 0))
-        listener.probe(member, (source, probe.getsockname()[1]))
-        try:
-            with suppress(BlockingIOError):
-                probe.connect((source, address.port))
-            return await _accepted(probe, listener, member)
-        except OSError as refused:
-            if refused.errno in {errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT, errno.EADDRNOTAVAIL}:
-                return False
-            raise
-        finally:
-            if member in listener.members:
-                listener.unprobe()
-
-
-async def _accepted(probe: socket.socket, listener: Listener, member: int) -> bool:
-    longest = 0
-    established: float | None = None
-    for pause in _pauses():
-        if established is None and _is_established(probe):
-            established = time.monotonic()
-        told = is_accepted(probe) if established is not None else None
-        if told:
+    def answered(self) -> bool:
+        """Whether it has been accepted. Connects when that is due."""
+        if self._answered:
             return True
-        if told is None:
-            length = listener.queue(member)
-            settled = established is not None and time.monotonic() - established >= _SETTLED
-            if length < longest or (length == 0 and settled):
-                return True
-            longest = length
-        await asyncio.sleep(pause)
-    raise AssertionError("the pauses have no end")
+        if self._connection is None and time.monotonic() >= self._again:
+            self._connection = self._connect()
+        if self._connection is None:
+            return False
+        try:
+            self._answered = self._look(self._connection)
+        except OSError:
+            self.hang_up()
+            self._again = time.monotonic() + _AGAIN
+        if self._answered:
+            self.hang_up()
+        return self._answered
+
+    def hang_up(self) -> None:
+        """End the connection."""
+        if self._connection is None:
+            return
+        self._connection.close()
+        self._connection = None
+        if self._member in self._listener.members:
+            self._listener.unprobe()
+
+    def _connect(self) -> socket.socket | None:
+        address = self._listener.bound
+        source = address.loopback_source()
+        made = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self._established, self._longest = None, 0
+        try:
+            made.bind((source, 0))
+            self._listener.probe(self._member, (source, made.getsockname()[1]))
+            with suppress(BlockingIOError):
+                made.connect((source, address.port))
+        except OSError:
+            made.close()
+            self._again = time.monotonic() + _AGAIN
+            return None
+        return made
+
+    def _look(self, connection: socket.socket) -> bool:
+        """Raises OSError if the connection has failed."""
+        if self._established is None and _is_established(connection):
+            self._established = time.monotonic()
+        told = is_accepted(connection) if self._established is not None else None
+        if told is not None:
+            return told
+        length = self._listener.queue(self._member)
+        settled = self._established is not None and time.monotonic() - self._established >= _SETTLED
+        shorter, self._longest = length < self._longest, length
+        return shorter or (length == 0 and settled)
 
 
-def _is_established(probe: socket.socket) -> bool:
-    failed = probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+def _is_established(connection: socket.socket) -> bool:
+    failed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if failed:
         raise OSError(failed, "the probe failed")
     try:
-        probe.getpeername()
+        connection.getpeername()
     except OSError:
         return False
     return True

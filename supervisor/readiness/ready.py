@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from supervisor.readiness.channel import ClosedWithoutWordError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from supervisor.readiness.channel import Channel
 
@@ -18,6 +18,13 @@ SILENCE = 1.0
 
 _LAST_WORD = 0.1
 """Seconds. A dying process closes its pipe a moment before its end is told: the end is the better reason."""
+
+
+class Accepting(Protocol):
+    """What tells whether the generation accepts (`readiness.probe`)."""
+
+    async def accepted(self) -> None:
+        """Wait until it does; quick at first each time it is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +37,39 @@ class Terms:
     silence_counts: bool
 
 
-async def ready(
-    channel: Channel, probe: Callable[[], Awaitable[None]], terms: Terms, on_word: Callable[[str], None]
-) -> str:
+async def ready(channel: Channel, probe: Accepting, terms: Terms, on_word: Callable[[str], None]) -> str:
     """Wait until the generation can serve; tells by what it was known: `pipe`, `notify` or `accept`.
 
     `on_word` is called when it has said so, before it is probed. Raises ClosedWithoutWordError.
     """
     if terms.method == "accept":
-        await probe()
+        await probe.accepted()
         return "accept"
-    if terms.method == "auto" and terms.silence_counts:
-        return await _word_or_silence(channel, probe, terms, on_word)
-    how = await _word(channel, terms.method)
+    how = await _word_while_probing(channel, probe, terms)
+    if how is None:
+        return "accept"
     on_word(how)
     if terms.probe_after_word:
-        await probe()
+        await probe.accepted()
     return how
+
+
+async def _word_while_probing(channel: Channel, probe: Accepting, terms: Terms) -> str | None:
+    """Its word; None if it accepts and stays silent, where silence counts. The probe is on its way meanwhile."""
+    silence_counts = terms.method == "auto" and terms.silence_counts
+    word = asyncio.ensure_future(_word(channel, terms.method))
+    if not (terms.probe_after_word or silence_counts):
+        return await word
+    probing = asyncio.ensure_future(probe.accepted())
+    try:
+        await asyncio.wait({word, probing}, return_when=asyncio.FIRST_COMPLETED)
+        if not word.done():
+            await asyncio.wait({word}, timeout=SILENCE if silence_counts else None)
+        return word.result() if word.done() else None
+    finally:
+        word.cancel()
+        probing.cancel()
+        await asyncio.gather(word, probing, return_exceptions=True)
 
 
 async def _word(channel: Channel, method: str) -> str:
@@ -55,26 +78,3 @@ async def _word(channel: Channel, method: str) -> str:
     except ClosedWithoutWordError:
         await asyncio.sleep(_LAST_WORD)
         raise
-
-
-async def _word_or_silence(
-    channel: Channel, probe: Callable[[], Awaitable[None]], terms: Terms, on_word: Callable[[str], None]
-) -> str:
-    """The first generation of a service may be of the silent kind: probe it from the start."""
-    word = asyncio.ensure_future(_word(channel, "auto"))
-    probing = asyncio.ensure_future(probe())
-    try:
-        await asyncio.wait({word, probing}, return_when=asyncio.FIRST_COMPLETED)
-        if not word.done():
-            await asyncio.wait({word}, timeout=SILENCE)
-        if not word.done():
-            return "accept"
-        how = word.result()
-        on_word(how)
-        if terms.probe_after_word:
-            await probing
-        return how
-    finally:
-        for task in (word, probing):
-            task.cancel()
-        await asyncio.gather(word, probing, return_exceptions=True)
