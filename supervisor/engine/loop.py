@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Hashable
 
-    import structlog
-
-from supervisor.core.due import Watch
+    from supervisor.core.due import Watch
     from supervisor.core.effects import Effect
     from supervisor.core.events import Event
     from supervisor.core.model import State
@@ -124,7 +122,7 @@ class Engine:
     def _perform(self, effect: Effect) -> None:
         try:
             self._hands.perform(effect)
-        except Exception:  # a bug in one effect must not keep the others from being done, nor end the supervisor
+        except Exception:  # noqa: BLE001 - a bug in one effect must not keep the others from being done
             _log.critical("bug", what=f"an effect failed: {effect}", exc_info=True)
 
     def _write(self, effects: tuple[Effect, ...]) -> None:
