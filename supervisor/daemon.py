@@ -18,7 +18,7 @@ from supervisor.control.desk import Desk, as_event
 from supervisor.control.server import ControlServer
 from supervisor.control.status import document, doing_now
 from supervisor.core import effects, events
-from supervisor.core.chronicle import chronicle, durations
+from supervisor.core.chronicle import chronicle, durations, ready_to_steered
 from supervisor.core.model import Ask, Life, Mode, Request, State
 from supervisor.daemon_ways import Ways
 from supervisor.engine.executor import Executor
@@ -251,6 +251,7 @@ class Daemon:
                 "generation": outcome.to_generation,
                 "release": outcome.to_release.id if outcome.to_release else None,
             },
+            "ready_to_steered": None if (spent := ready_to_steered(outcome)) is None else round(spent, 6),
             "phases": {str(phase): round(spent, 4) for phase, spent in durations(outcome).items()},
         }
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from supervisor.core import effects, events
-from supervisor.core.model import Life, Mode, Result, Role
+from supervisor.core.model import Life, Mode, Phase, Result, Role
 from supervisor.core.policy import is_failing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from supervisor.core.model import Generation, Outcome, Phase, State
+    from supervisor.core.model import Generation, Outcome, State
 
 Value = str | int | float | bool | None
 
@@ -131,6 +131,12 @@ def _ended(outcome: Outcome) -> dict[str, Value]:
     if outcome.undone_by is not None:
         fields["undone_by"] = outcome.undone_by.id
     return fields
+
+
+def ready_to_steered(outcome: Outcome) -> float | None:
+    """Seconds from the candidate's word to the kernel's acknowledgement that it gets every new connection."""
+    steered = next((at for phase, at in outcome.phases if phase is Phase.PROBATION), None)
+    return None if steered is None or outcome.spoke_at is None else steered - outcome.spoke_at
 
 
 def durations(outcome: Outcome) -> dict[Phase, float]:

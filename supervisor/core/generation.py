@@ -116,6 +116,7 @@ def _died(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
         generation,
         process=None,
         spoke=None,
+        spoke_at=None,
         failures=generation.failures
         if told
         else failures_after(generation.failures, generation.ready_at, turn.at, turn.state.policy),
@@ -135,7 +136,7 @@ def _died(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
 
 def _spoke(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
     assert isinstance(event, events.Spoke)
-    turn.put(replace(generation, spoke=event.how))
+    turn.put(replace(generation, spoke=event.how, spoke_at=event.at))
     turn.state = replace(turn.state, spoken=True)
 
 

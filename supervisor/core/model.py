@@ -199,6 +199,7 @@ class Generation:
     """When its present process was made."""
     spoke: str | None = None
     """By what it has said that it is ready (pipe, notify)."""
+    spoke_at: float | None = None
     ready_at: float | None = None
     failures: int = 0
     """Deaths in a row, none of them after a good while of service."""
@@ -252,6 +253,8 @@ class Outcome:
     from_generation: int
     to_generation: int | None
     phases: tuple[tuple[Phase, float], ...]
+    spoke_at: float | None
+    """When the candidate said that it is ready, if it did."""
     ended: float
 
 

@@ -53,6 +53,7 @@ def _conclude(turn: Turn, handoff: Handoff, result: Result, failure: Failure | N
                 from_generation=predecessor.number,
                 to_generation=handoff.candidate,
                 phases=handoff.phases,
+                spoke_at=candidate.spoke_at if candidate else None,
                 ended=turn.at,
             )
         )
