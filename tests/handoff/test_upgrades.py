@@ -1,0 +1,43 @@
+"""Upgrades one after another under load, by HUP: no request is lost."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.harness.load import Load
+from tests.harness.supervisor import Supervisor
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize(
+    ("probation", "upgrades", "rate"),
+    [("0s", 30, 2400), ("300ms", 30, 1600), ("5s", 2, 1600)],
+    ids=["no-probation", "short", "5s"],
+)
+def test_no_request_is_lost(  # noqa: PLR0913 - fixtures
+    networked: Supervisor,
+    load: Callable[..., Load],
+    v1: Path,
+    v2: Path,
+    probation: str,
+    upgrades: int,
+    rate: int,
+) -> None:
+    supervisor = networked
+    supervisor.configure(handoff={"probation": probation}, drain={"limit": 40})
+    supervisor.start(v1)
+    running = load(supervisor, rate=rate)
+    for number in range(1, upgrades + 1):
+        ended = supervisor.upgrade((v1, v2)[number % 2])
+        assert (ended["from_generation"], ended["to_generation"]) == (number, number + 1)
+    running.answered(200, version=("v1", "v2")[upgrades % 2])
+    for generation in range(1, upgrades + 1):
+        assert supervisor.event("generation_ended", generation=generation)["exit"] == "exit status 0"
+    found = running.stop()
+    print(f"{found.requests} requests, {found.summary['kinds']}")
+    found.no_failures()
+    assert min(found.versions.values()) > 100
+    assert not supervisor.events("queue_reset", "generation_killed", "generation_down")
+    assert supervisor.status()["queue_losses"] == {"migrated": 0, "reset": 0}
+    assert [entry["result"] for entry in supervisor.history()] == ["committed"] * upgrades

@@ -1,0 +1,271 @@
+"""`gapless run` as a real process, with all that a test wants to ask of it."""
+
+import http.client
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from supervisor.control.client import Client
+from tests.harness import proc
+from tests.harness.builds import ROOT
+from tests.harness.network import Network
+from tests.harness.output import DEADLINE, Event, Output, piped
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of the server."""
+
+    status: int
+    version: str | None
+    pid: int
+    body: str
+
+
+class Supervisor:
+    """One service in a folder of its own. Its command is `current`, a symlink that `use` sets."""
+
+    def __init__(self, folder: Path, network: Network | None = None) -> None:
+        self.folder = folder
+        self.network = network or Network()
+        self.name = f"test-{os.getpid()}-{next(_numbers)}"
+        self.current = folder / "current"
+        self.connections = folder / "connections.log"
+        self.control = folder / "control.sock"
+        self.path = folder / "gapless.toml"
+        self.may_trace = False
+        """The server's own tracebacks are expected."""
+        self.tables: dict[str, Any] = {
+            "service": {
+                "name": self.name,
+                "command": [str(self.current), "-log-connections", str(self.connections)],
+                "state_dir": str(folder / "state"),
+            },
+            "listen": [{"name": "http", "address": "127.0.0.1:0"}],
+            "ready": {"timeout": "20s"},
+            "handoff": {"probation": "0s"},
+            "control": {"socket": str(self.control)},
+        }
+        self.connections.touch(mode=0o666)
+        self.process: subprocess.Popen[str]
+        self.output: Output
+        self._environment = dict(os.environ)
+        if os.geteuid() != 0:
+            runtime = folder / "run"
+            runtime.mkdir(mode=0o700)
+            self._environment["XDG_RUNTIME_DIR"] = str(runtime)
+
+    # ---- before it runs
+
+    def use(self, program: Path | str) -> None:
+        """Let this be the release that the next handoff finds."""
+        new = self.folder / "current.new"
+        new.unlink(missing_ok=True)
+        new.symlink_to(program)
+        new.replace(self.current)
+
+    def configure(self, **tables: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
+        """Change keys, table by table; None takes one out. The file is written."""
+        for table, change in tables.items():
+            if isinstance(change, Mapping):
+                merged = {**self.tables.get(table, {}), **change}
+                self.tables[table] = {key: value for key, value in merged.items() if value is not None}
+            else:
+                self.tables[table] = list(change)
+        self.path.write_text(_toml(self.tables))
+
+    def spawn(self, environment: Mapping[str, str] | None = None) -> None:
+        """Start it, and wait for nothing."""
+        if not self.path.exists():
+            self.configure()
+        self.process = subprocess.Popen(
+            [*self.network.prefix, *_gapless(), "run", str(self.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._environment | dict(environment or {}),
+            cwd=ROOT,
+            text=True,
+            start_new_session=True,
+        )
+        self.output = Output(piped(self.process))
+
+    def start(self, program: Path | str | None = None, environment: Mapping[str, str] | None = None) -> None:
+        """Start it, and wait until its first generation serves."""
+        if program is not None:
+            self.use(program)
+        self.spawn(environment)
+        self.event("generation_ready", generation=1)
+
+    # ---- while it runs
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of the first listener."""
+        return str(self.event("listening")["address"])
+
+    @property
+    def endpoint(self) -> tuple[str, int]:
+        host, _, port = self.address.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    def mark(self) -> int:
+        """Now, as a place in the events."""
+        return len(self.output.events)
+
+    def event(self, name: str, since: int = 0, timeout: float = DEADLINE, **fields: Any) -> Event:  # noqa: ANN401 - JSON
+        """Wait for the first event of that name (and fields) since the mark."""
+        return self.output.event(since, timeout, event=name, **fields)
+
+    def events(self, *names: str, since: int = 0) -> list[Event]:
+        """Those that have been, in order."""
+        return [each for each in list(self.output.events)[since:] if each["event"] in names]
+
+    def signal(self, number: int) -> int:
+        """Send it; the mark from before."""
+        mark = self.mark()
+        self.process.send_signal(number)
+        return mark
+
+    def hup(self, program: Path | str | None = None) -> Event:
+        """A handoff by HUP, to its end."""
+        if program is not None:
+            self.use(program)
+        return self.event("handoff_ended", self.signal(signal.SIGHUP))
+
+    def upgrade(self, program: Path | str | None = None) -> Event:
+        """A handoff by HUP that must commit."""
+        ended = self.hup(program)
+        assert ended["result"] == "committed", ended
+        return ended
+
+    def pid_of(self, generation: int) -> int:
+        """The newest process of a generation."""
+        started = [each for each in self.events("generation_started") if each["generation"] == generation]
+        return int(started[-1]["pid"])
+
+    def serving(self) -> dict[str, Any]:
+        """The generation that serves, as status tells it."""
+        (found,) = [each for each in self.status()["generations"] if each["role"] == "serving"]
+        return dict(found)
+
+    def status(self) -> dict[str, Any]:
+        return self.client().call("GET", "/v1/status")
+
+    def history(self) -> list[dict[str, Any]]:
+        return list(self.client().call("GET", "/v1/history")["handoffs"])
+
+    def client(self) -> Client:
+        return Client(self.control)
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """One of the other commands, to its end."""
+        return subprocess.run(
+            [*_gapless(), words[0], "--socket", str(self.control), *words[1:]],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=self._environment,
+            check=False,
+            timeout=DEADLINE,
+        )
+
+    def connect(self) -> socket.socket:
+        return self.network.connect(self.endpoint)
+
+    def ask(self, path: str = "/") -> socket.socket:
+        """Send a request on a connection of its own; `answer` reads what comes."""
+        sock = self.connect()
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
+        return sock
+
+    def get(self, path: str = "/") -> Answer:
+        return answer(self.ask(path))
+
+    def connection_log(self) -> list[tuple[int, int]]:
+        """(client's port, pid that accepted), in order."""
+        lines = (line.split() for line in self.connections.read_text().splitlines())
+        return [(int(port), int(pid)) for _, port, pid, *_ in lines]
+
+    # ---- the end
+
+    def ended(self, timeout: float = DEADLINE) -> int:
+        """Wait for its end: the exit status."""
+        return self.process.wait(timeout)
+
+    def stop(self) -> int:
+        """By TERM; the exit status."""
+        self.signal(signal.SIGTERM)
+        return self.ended()
+
+    def left_behind(self) -> list[int]:
+        """Processes that this service has started and that still are."""
+        return proc.bearing("GAPLESS_SERVICE", self.name)
+
+    def close(self) -> None:
+        """End whatever is left, and look whether the supervisor itself had a bug."""
+        if not hasattr(self, "process"):
+            return
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        while left := self.left_behind():
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                proc.gone(pid, DEADLINE)
+        self.output.close()
+        if os.geteuid() == 0:
+            shutil.rmtree(Path("/run/gapless") / self.name, ignore_errors=True)
+        bugs = [each for each in self.output.events if each["level"] == "critical" or each["event"] == "control_failed"]
+        assert not bugs, bugs
+        if not self.may_trace:
+            traces = [line for line in self.output.text if line.startswith("Traceback")]
+            assert not traces, "\n".join(self.output.text)
+
+
+def answer(sock: socket.socket) -> Answer:
+    """Read the answer to a request, and close."""
+    with sock:
+        response = http.client.HTTPResponse(sock)
+        response.begin()
+        body = response.read().decode()
+        version, pid = response.getheader("X-Version"), response.getheader("X-Pid")
+        return Answer(response.status, version, int(pid or 0), body)
+
+
+def _gapless() -> list[str]:
+    """This checkout's own, wherever the installed one may come from: run with ROOT as the folder."""
+    return [sys.executable, "-m", "supervisor"]
+
+
+def _toml(tables: Mapping[str, Any]) -> str:
+    lines = []
+    for name, table in tables.items():
+        heading = f"[[{name}]]" if isinstance(table, list) else f"[{name}]"
+        for each in table if isinstance(table, list) else [table]:
+            lines += [heading, *(f"{key} = {_value(value)}" for key, value in each.items()), ""]
+    return "\n".join(lines)
+
+
+def _value(value: Any) -> str:  # noqa: ANN401 - what TOML can say
+    """TOML's strings, numbers and arrays look as JSON's do; its inline tables nearly so."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_value(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value)
