@@ -88,7 +88,7 @@ def _new_life(former: Generation, now: Generation, state: State, about: dict[str
         case Life.READY:
             yield Happening("generation_ready", {**about, "after": round(now.since - former.since, 4)})
         case Life.ENDING:
-            yield Happening("generation_told", {**about, "signal": state.policy.drain_signal})
+            yield Happening("generation_told", {**about, "signal": now.drain_signal})
         case Life.KILLED:
             yield Happening("generation_killed", about, grave=True)
         case Life.DOWN:

@@ -101,10 +101,13 @@ def deadlines(state: State) -> Iterator[Deadline]:
         return
     for each in state.generations:
         if each.until is not None:
-            yield Deadline(GenerationLapsed(at=each.until, generation=each.number, run=each.run, life=each.life))
+            yield Deadline(
+                GenerationLapsed(at=each.until, due=each.until, generation=each.number, run=each.run, life=each.life)
+            )
     handoff = state.handoff
     if handoff is not None and handoff.until is not None:
-        yield Deadline(HandoffLapsed(at=handoff.until, handoff=handoff.number, phase=handoff.phase))
+        until = handoff.until
+        yield Deadline(HandoffLapsed(at=until, due=until, handoff=handoff.number, phase=handoff.phase))
 
 
 def watches(state: State) -> Iterator[Watch]:

@@ -91,9 +91,10 @@ class SteerFailed(HandoffEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandoffLapsed(HandoffEvent):
-    """The deadline of that phase has passed."""
+    """The deadline that the phase had at `due` has passed."""
 
     phase: Phase
+    due: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,9 +168,10 @@ class Released(GenerationEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationLapsed(GenerationEvent):
-    """The deadline of that life has passed."""
+    """The deadline that the life had at `due` has passed."""
 
     life: Life
+    due: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

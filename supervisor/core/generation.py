@@ -33,12 +33,21 @@ if TYPE_CHECKING:
     Handler = Callable[[Turn, Generation, GenerationEvent], None]
 
 
-def begin(turn: Turn, *, release: Release, role: Role, sockets: int | None = None) -> Generation:
+def begin(turn: Turn, *, release: Release, role: Role, policy: Policy, sockets: int | None = None) -> Generation:
     """Bring a new generation into being, on the sockets of another or on a set of its own (numbered as itself)."""
     number = turn.state.last_generation + 1
     turn.state = replace(turn.state, last_generation=number)
     held = number if sockets is None else sockets
-    generation = Generation(number=number, release=release, role=role, life=Life.SPAWNING, since=turn.at, sockets=held)
+    generation = Generation(
+        number=number,
+        release=release,
+        role=role,
+        life=Life.SPAWNING,
+        since=turn.at,
+        sockets=held,
+        drain_signal=policy.drain_signal,
+        served=role is Role.SERVING,
+    )
     turn.emit(Spawn(number, generation.run, release, held))
     return turn.put(generation)
 
@@ -48,11 +57,11 @@ def retire(turn: Turn, generation: Generation) -> None:
     generation = turn.put(replace(generation, role=Role.DRAINING))
     match generation.life:
         case Life.DOWN:
-            _drop(turn, generation)
-        case Life.STARTING:
-            tell(turn, generation, turn.state.policy.drain_timeout)
+            turn.drop(generation)
         case Life.READY:
-            turn.enter(generation, Life.READY, turn.at + turn.state.policy.drain_timeout / 2)
+            _drain(turn, generation)
+        case Life.STARTING:
+            pass  # started again after a crash: it comes up, and serves who waits in its queue
         case Life.SPAWNING | Life.ENDING | Life.KILLED:
             pass
     _cap_draining(turn)
@@ -63,7 +72,7 @@ def discard(turn: Turn, generation: Generation) -> None:
     generation = turn.put(replace(generation, role=Role.DRAINING))
     match generation.life:
         case Life.DOWN:
-            _drop(turn, generation)
+            turn.drop(generation)
         case Life.STARTING | Life.READY:
             tell(turn, generation, turn.state.policy.drain_timeout)
             turn.close_sockets(generation)
@@ -75,7 +84,7 @@ def discard(turn: Turn, generation: Generation) -> None:
 def tell(turn: Turn, generation: Generation, timeout: float) -> None:
     """Send the drain signal; after `timeout` seconds it is killed."""
     turn.enter(generation, Life.ENDING, turn.at + timeout)
-    turn.emit(Tell(generation.number, generation.run, turn.state.policy.drain_signal))
+    turn.emit(Tell(generation.number, generation.run, generation.drain_signal))
 
 
 def kill(turn: Turn, generation: Generation) -> None:
@@ -126,8 +135,7 @@ def _died(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
     turn.put(generation)
     turn.emit(Forget(generation.number))
     if generation.role is Role.DRAINING:
-        turn.enter(generation, Life.DOWN)
-        _drop(turn, generation)
+        turn.drop(turn.enter(generation, Life.DOWN))
     elif generation.role is Role.CANDIDATE:
         turn.enter(generation, Life.DOWN)
     else:
@@ -142,13 +150,17 @@ def _spoke(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
 
 def _ready(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
     del event
-    turn.enter(replace(generation, ready_at=turn.at), Life.READY)
+    generation = turn.enter(replace(generation, ready_at=turn.at), Life.READY)
+    if generation.role is Role.DRAINING:
+        _drain(turn, generation)
 
 
 def _not_ready(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
     """A candidate's handoff sees to it; what must be kept alive is made to die, and so starts again."""
     del event
-    if generation.role is not Role.CANDIDATE:
+    if generation.role is Role.DRAINING:
+        tell(turn, generation, turn.state.policy.drain_timeout)
+    elif generation.role is not Role.CANDIDATE:
         kill(turn, generation)
 
 
@@ -178,7 +190,8 @@ def _end_if_draining(turn: Turn, generation: Generation, event: GenerationEvent)
     """Nobody waits in its queue any more, or has waited for too long."""
     del event
     if generation.role is Role.DRAINING:
-        tell(turn, generation, turn.state.policy.drain_timeout - (turn.at - generation.since))
+        timeout = turn.state.policy.drain_timeout
+        tell(turn, generation, max(timeout / 2, timeout - (turn.at - generation.since)))
 
 
 def _kill_late(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
@@ -192,7 +205,8 @@ def _kill_again(turn: Turn, generation: Generation, event: GenerationEvent) -> N
     """While stopping, a process that KILL cannot end is left to the kernel; else it is tried for ever."""
     del event
     if turn.state.mode is Mode.STOPPING:
-        _drop(turn, generation)
+        turn.drop(generation)
+        turn.emit(Forget(generation.number))
         return
     kill(turn, generation)
 
@@ -203,18 +217,17 @@ def _close_sockets(turn: Turn, generation: Generation, event: GenerationEvent) -
         turn.close_sockets(generation)
 
 
-def _drop(turn: Turn, generation: Generation) -> None:
-    turn.drop(generation)
-    turn.emit(Forget(generation.number))
+def _drain(turn: Turn, generation: Generation) -> None:
+    """Wait until nobody waits in its queues, for half of the time that it has to end."""
+    turn.enter(generation, Life.READY, turn.at + turn.state.policy.drain_timeout / 2)
 
 
 def _cap_draining(turn: Turn) -> None:
-    """Long drains may pile up only so far: the oldest is ended first."""
-    draining = [each for each in turn.state.with_role(Role.DRAINING) if each.life is not Life.KILLED]
+    """Long drains may pile up only so far: who never had a client is ended first, then the oldest."""
+    draining = [each for each in turn.state.with_role(Role.DRAINING) if each.life not in {Life.KILLED, Life.SPAWNING}]
     surplus = len(draining) - turn.state.policy.drain_limit
-    for oldest in draining[: max(0, surplus)]:
-        if oldest.life is not Life.SPAWNING:
-            kill(turn, oldest)
+    for each in sorted(draining, key=lambda each: each.served)[: max(0, surplus)]:
+        kill(turn, each)
 
 
 def _failure_of(event: GenerationEvent) -> Failure:

@@ -141,12 +141,13 @@ TABLE: Mapping[Phase, Mapping[Cue, Move | None]] = {
     Phase.SHIFT: _row(
         {
             Cue.STEERED: Move(moves.stand_by, (Phase.PROBATION,)),
-            Cue.STEER_FAILED: _RETURN,
+            Cue.STEER_FAILED: Move(moves.steering_failed, (Phase.RETURN, Phase.SHIFT)),
+            Cue.LAPSED: Move(moves.shift_again, (Phase.SHIFT,)),
             Cue.DIED: _RETURN,
-            Cue.ABORT: _RETURN,
+            Cue.ABORT: _ABORT_PROBATION,
             Cue.STOP: _STOP,
         },
-        ignored=(*_VERIFYING, *_CANDIDATE_RISING, Cue.LAPSED, Cue.QUIET),
+        ignored=(*_VERIFYING, *_CANDIDATE_RISING, Cue.QUIET),
     ),
     Phase.PROBATION: _row(
         {

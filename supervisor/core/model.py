@@ -186,6 +186,8 @@ class Generation:
     number: int
     release: Release
     role: Role
+    drain_signal: str
+    """As configured when it was begun: another release may end by another signal."""
     life: Life
     since: float
     """When it entered its present life."""
@@ -201,6 +203,8 @@ class Generation:
     """By what it has said that it is ready (pipe, notify)."""
     spoke_at: float | None = None
     ready_at: float | None = None
+    served: bool = False
+    """Whether clients have ever been sent to it."""
     failures: int = 0
     """Deaths in a row, none of them after a good while of service."""
     last_exit: str | None = None

@@ -86,7 +86,7 @@ def start(turn: Turn, handoff: Handoff, event: Event) -> None:
     assert isinstance(event, events.Verified)
     predecessor = _predecessor(turn, handoff)
     lent = predecessor.sockets if predecessor.life is Life.DOWN else None
-    candidate = generation.begin(turn, release=event.release, role=Role.CANDIDATE, sockets=lent)
+    candidate = generation.begin(turn, release=event.release, role=Role.CANDIDATE, policy=event.policy, sockets=lent)
     if lent is not None:
         turn.enter(predecessor, Life.DOWN)
     _enter(turn, replace(handoff, candidate=candidate.number, policy=event.policy), Phase.START)
@@ -112,7 +112,10 @@ def shift(turn: Turn, handoff: Handoff, event: Event) -> None:
     del event
     sockets = _candidate(turn, handoff).sockets
     assert sockets is not None
-    _enter(turn, handoff, Phase.SHIFT)
+    handoff = _enter(turn, handoff, Phase.SHIFT)
+    if turn.state.borrowed(_candidate(turn, handoff)):
+        _succeed(turn, handoff)  # connections go to these sockets already
+        return
     turn.emit(Steer(handoff.number, sockets))
 
 
@@ -139,11 +142,13 @@ def _resume(turn: Turn, predecessor: int) -> None:
 
 def stand_by(turn: Turn, handoff: Handoff, event: Event) -> None:
     """The kernel has acknowledged: the candidate serves, the old one stands by."""
-    candidate = _candidate(turn, handoff)
-    if not isinstance(event, events.Steered) or event.sockets != candidate.sockets:
-        return
+    if isinstance(event, events.Steered) and event.sockets == _candidate(turn, handoff).sockets:
+        _succeed(turn, handoff)
+
+
+def _succeed(turn: Turn, handoff: Handoff) -> None:
     policy = handoff.policy or turn.state.policy
-    turn.put(replace(candidate, role=Role.SERVING))
+    turn.put(replace(_candidate(turn, handoff), role=Role.SERVING, served=True))
     turn.put(replace(_predecessor(turn, handoff), role=Role.STANDBY))
     _enter(turn, handoff, Phase.PROBATION, turn.at + probation_of(policy))
 
@@ -189,10 +194,27 @@ def go_back(turn: Turn, handoff: Handoff, event: Event) -> None:
     _resume(turn, predecessor.number)
 
 
+def steering_failed(turn: Turn, handoff: Handoff, event: Event) -> None:
+    """Back to the old generation; but if that has died, the candidate is all there is: steer to it again."""
+    if _predecessor(turn, handoff).life is Life.READY:
+        go_back(turn, handoff, event)
+        return
+    turn.put_handoff(replace(handoff, until=turn.at + STEER_AGAIN))
+
+
+def shift_again(turn: Turn, handoff: Handoff, event: Event) -> None:
+    """There is nothing else to do than to try again."""
+    del event
+    sockets = _candidate(turn, handoff).sockets
+    assert sockets is not None
+    turn.put_handoff(replace(handoff, until=None))
+    turn.emit(Steer(handoff.number, sockets))
+
+
 def abort_probation(turn: Turn, handoff: Handoff, event: Event) -> None:
     """Never abort into nothing."""
     assert isinstance(event, (events.AbortAsked, events.Asked))
-    if not _predecessor(turn, handoff).accepts:
+    if _predecessor(turn, handoff).life is not Life.READY:
         turn.emit(Refuse(event.request, Failure(Reason.NO_WAY_BACK, "the old generation's process has died")))
         return
     if isinstance(event, events.Asked):

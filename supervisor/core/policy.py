@@ -13,6 +13,9 @@ KILL_AGAIN = 5.0
 STEER_AGAIN = 1.0
 """Seconds after which steering back is tried again: there is nothing else to do."""
 
+_MOST_DOUBLINGS = 64
+"""Of the restart delay: more than any longest delay needs."""
+
 LONGEST_EXTENSION = 10
 """EXTEND_TIMEOUT_USEC may take a deadline to this many times what was configured, and no further."""
 
@@ -48,7 +51,8 @@ def restart_after(failures: int, policy: Policy) -> float:
         return 0.0
     if is_failing(failures, policy):
         return policy.restart_longest
-    return min(policy.restart_longest, policy.restart_delay * 2.0 ** (failures - 2))
+    doublings = min(failures - 2, _MOST_DOUBLINGS)
+    return min(policy.restart_longest, policy.restart_delay * 2.0**doublings)
 
 
 def is_failing(failures: int, policy: Policy) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from supervisor.core import events, generation, handoff
 from supervisor.core.effects import Effect, End, Refuse
 from supervisor.core.handoff import Cue
-from supervisor.core.model import Ask, Failure, Life, Mode, Phase, Reason, Role, State
+from supervisor.core.model import Ask, Failure, Life, Mode, Phase, Reason, Request, Role, State
 from supervisor.core.turn import Turn
 
 _CANDIDATE_CUES: dict[type[events.GenerationEvent], Cue] = {
@@ -34,6 +34,8 @@ _HANDOFF_CUES: dict[type[events.HandoffEvent], Cue] = {
 
 def step(state: State, event: events.Event) -> tuple[State, tuple[Effect, ...]]:
     """Decide. Total: an event that means nothing now changes nothing."""
+    if state.mode is Mode.LEFT:
+        return state, ()
     turn = Turn(state, event.at)
     match event:
         case events.GenerationEvent():
@@ -63,7 +65,7 @@ def _generation(turn: Turn, event: events.GenerationEvent) -> None:
     found = turn.state.find(event.generation)
     if found is None or found.run != event.run:
         return
-    if isinstance(event, events.GenerationLapsed) and event.life is not found.life:
+    if isinstance(event, events.GenerationLapsed) and (event.life, event.due) != (found.life, found.until):
         return
     if not generation.step(turn, found, event):
         return
@@ -80,7 +82,7 @@ def _handoff(turn: Turn, event: events.HandoffEvent) -> None:
     under_way = turn.state.handoff
     if under_way is None or under_way.number != event.handoff:
         return
-    if isinstance(event, events.HandoffLapsed) and event.phase is not under_way.phase:
+    if isinstance(event, events.HandoffLapsed) and (event.phase, event.due) != (under_way.phase, under_way.until):
         return
     if isinstance(event, events.Steered):
         turn.state = replace(turn.state, target=event.sockets)
@@ -91,7 +93,7 @@ def _begin(turn: Turn, event: events.Begun) -> None:
     if turn.state.generations or turn.state.mode is not Mode.RUNNING:
         return
     turn.state = replace(turn.state, policy=event.policy)
-    first = generation.begin(turn, release=event.release, role=Role.SERVING)
+    first = generation.begin(turn, release=event.release, role=Role.SERVING, policy=event.policy)
     turn.state = replace(turn.state, target=first.sockets)
 
 
@@ -102,11 +104,19 @@ def _asked(turn: Turn, event: events.Asked) -> None:
         return
     under_way = state.handoff
     if under_way is not None and request.ask is Ask.ROLLBACK and under_way.phase in {Phase.PROBATION, Phase.SETTLE}:
+        _displace_pending(turn, request)
         handoff.step(turn, Cue.ABORT, event)
         return
-    if state.pending is not None:
-        turn.emit(Refuse(state.pending, Failure(Reason.DISPLACED, f"request {request.id}")))
-    turn.state = replace(state, pending=request)
+    _displace_pending(turn, request)
+    turn.state = replace(turn.state, pending=request)
+
+
+def _displace_pending(turn: Turn, by: Request) -> None:
+    """One request is kept, and the latest wins: the one before is told."""
+    kept = turn.state.pending
+    if kept is not None:
+        turn.emit(Refuse(kept, Failure(Reason.DISPLACED, f"request {by.id}")))
+        turn.state = replace(turn.state, pending=None)
 
 
 def _take_up_pending(turn: Turn) -> None:
@@ -131,8 +141,6 @@ def _stop(turn: Turn, event: events.StopAsked) -> None:
     """Asked once: drain everything. Asked again: end everything."""
     if turn.state.mode is Mode.STOPPING:
         _kill_all(turn)
-        return
-    if turn.state.mode is not Mode.RUNNING:
         return
     handoff.step(turn, Cue.STOP, event)
     _refuse_pending(turn)
@@ -166,8 +174,6 @@ def _kill_all(turn: Turn) -> None:
 
 def _leave(turn: Turn) -> None:
     """The children are left as they are: what is on disk tells the next supervisor all about them."""
-    if turn.state.mode is Mode.LEFT:
-        return
     _refuse_pending(turn)
     turn.state = replace(turn.state, mode=Mode.LEFT)
     turn.emit(End())
