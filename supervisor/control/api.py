@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from supervisor.control.auth import Peer
 
+_LONGEST_SHOWN = 100
+"""Characters of what was sent that are sent back."""
+
 
 class Service(Protocol):
     """What the daemon offers to those who ask."""
@@ -47,6 +50,7 @@ class Answer:
 
     status: int
     body: Any = None
+    headers: tuple[tuple[str, str], ...] = ()
     stream: AsyncGenerator[dict[str, Any], None] | None = None
 
 
@@ -72,7 +76,7 @@ def body_of(endpoint: Endpoint, raw: bytes) -> dict[str, Any]:
     try:
         body = json.loads(raw)
     except ValueError as wrong:
-        raise BadRequestError(f"the body is not JSON: {wrong}") from None
+        raise BadRequestError(f"the body is not JSON: {str(wrong)[:_LONGEST_SHOWN]}") from None
     except RecursionError:
         raise BadRequestError("the body is nested too deeply") from None
     if not isinstance(body, dict):
@@ -80,7 +84,7 @@ def body_of(endpoint: Endpoint, raw: bytes) -> dict[str, Any]:
     unknown = sorted(body.keys() - set(endpoint.takes))
     if unknown:
         known = ", ".join(endpoint.takes) or "none"
-        raise BadRequestError(f"{', '.join(unknown)} is not known here; known are: {known}")
+        raise BadRequestError(f"{unknown[0][:_LONGEST_SHOWN]} is not known here; known: {known}")
     return body
 
 

@@ -24,6 +24,10 @@ class Peer:
         return self.uid in {0, os.geteuid()}
 
 
+NOBODY = Peer(pid=0, uid=0xFFFFFFFF, gid=0xFFFFFFFF)
+"""Before the kernel was asked. No process has this uid: it is what chown(2) takes for "leave it"."""
+
+
 def peer_of(connection: socket.socket) -> Peer:
     """Ask the kernel."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)

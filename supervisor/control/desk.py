@@ -20,6 +20,7 @@ REFUSED = "refused"
 
 _BACKLOG = 1000
 """Events that a slow listener may lag behind before it is let go."""
+_LAGGED = f"more than {_BACKLOG} events were not taken: listen again"
 
 
 class Desk:
@@ -56,6 +57,7 @@ class Desk:
         for queue in list(self._listeners):
             if queue.qsize() >= _BACKLOG:
                 self._listeners.discard(queue)
+                queue.put_nowait(as_event("cut_off", event["at"], {"what": _LAGGED}))
                 queue.put_nowait(None)
             else:
                 queue.put_nowait(event)
@@ -80,15 +82,15 @@ class Desk:
         result = {Result.COMMITTED: DONE, Result.ROLLED_BACK: ROLLED_BACK, Result.REFUSED: REFUSED}[outcome.result]
         self._answer(outcome.request.id, result, reason=str(outcome.failure or ""), **about)
         undone = REFUSED if outcome.result is Result.COMMITTED else DONE
+        late = "it was committed before it could be undone" if undone is REFUSED else ""
         if outcome.undone_by is not None:
-            self._answer(outcome.undone_by.id, undone, **about)
-        for request in self._aborting:
-            self._answer(request, undone, **about)
-        self._aborting.clear()
+            self._answer(outcome.undone_by.id, undone, reason=late, **about)
+        for request in list(self._aborting):
+            self._answer(request, undone, reason=late, **about)
 
     def _answer(self, request: str, result: str, **more: str | int | None) -> None:
         future = self._waiting.pop(request, None)
-        self._aborting.discard(request) if result == REFUSED else None
+        self._aborting.discard(request)
         if future is not None and not future.done():
             future.set_result({"result": result, **{key: value for key, value in more.items() if value != ""}})
 

@@ -1,0 +1,149 @@
+"""A control server in a thread of its own, with a service behind it that does what a test says; and raw clients."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import uvloop
+
+from supervisor.control.desk import Desk, as_event
+from supervisor.control.server import ControlServer, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
+    from pathlib import Path
+
+    from supervisor.control.auth import Peer
+
+PATIENCE = 20.0
+
+
+class Pretended:
+    """A service that remembers what it was asked, on the loop's thread."""
+
+    def __init__(self) -> None:
+        self.desk = Desk()
+        self.asked: list[str] = []
+        self.stopped = 0
+        self.bulk = ""
+        self.fails = False
+
+    def status(self) -> dict[str, Any]:
+        if self.fails:
+            raise RuntimeError("a bug")
+        return {"pid": os.getpid(), "bulk": self.bulk}
+
+    def history(self, limit: int) -> list[dict[str, Any]]:
+        return [{"limit": limit}]
+
+    def ask(self, what: str, peer: Peer) -> tuple[str, asyncio.Future[dict[str, Any]]]:
+        assert peer.uid == os.getuid()
+        request = f"r{len(self.asked)}"
+        self.asked.append(what)
+        return request, self.desk.wait(request, aborts=what == "abort")
+
+    def stop(self, peer: Peer) -> None:
+        assert peer.pid == os.getpid()
+        self.stopped += 1
+
+    def happenings(self) -> AsyncGenerator[dict[str, Any], None]:
+        return self.desk.happenings()
+
+
+class Served:
+    """The server as a test sees it."""
+
+    def __init__(self, path: Path, limits: Limits | None) -> None:
+        self.path = path
+        self.service: Pretended
+        self.server: ControlServer
+        self.complaints: list[dict[str, Any]] = []
+        """What reached the event loop's own handler: nothing should."""
+        self._limits = limits
+        self._loop: asyncio.AbstractEventLoop
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=uvloop.run, args=(self._run(),), daemon=True)
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(lambda _, context: self.complaints.append(context))
+        self._over = asyncio.Event()
+        self.service = Pretended()
+        self.server = ControlServer(self.path, self.service, self._limits)
+        await self.server.start()
+        self._ready.set()
+        await self._over.wait()
+        await self.server.stop()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(PATIENCE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        assert self.complaints == []
+
+    def end(self) -> None:
+        self.do(self._over.set)
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive()
+
+    def do(self, what: Any, *arguments: Any) -> None:  # noqa: ANN401 - any call
+        """Have it done on the server's thread."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(what, *arguments)
+
+    def publish(self, name: str, **fields: Any) -> None:  # noqa: ANN401 - JSON
+        self.do(self.service.desk.publish, as_event(name, 1.0, fields))
+
+    @contextmanager
+    def connected(self) -> Iterator[socket.socket]:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(PATIENCE)
+            sock.connect(str(self.path))
+            yield sock
+
+    def say(self, raw: bytes) -> bytes:
+        """Say it and stop sending; all that comes back until the server closes."""
+        with self.connected() as sock:
+            return said_to(sock, raw)
+
+    def get(self, path: str = "/v1/status") -> tuple[int, Any]:
+        return self.ask("GET", path)
+
+    def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        return parsed(self.say(head.encode() + body))
+
+
+def said_to(sock: socket.socket, raw: bytes) -> bytes:
+    try:
+        sock.sendall(raw)
+        sock.shutdown(socket.SHUT_WR)
+    except BrokenPipeError:
+        pass  # it has heard enough; what it had to say about that is there to be read
+    return rest_of(sock)
+
+
+def rest_of(sock: socket.socket) -> bytes:
+    """All that still comes."""
+    parts = []
+    try:
+        while part := sock.recv(65536):
+            parts.append(part)
+    except ConnectionResetError:
+        pass  # it closed with something of ours unread
+    return b"".join(parts)
+
+
+def parsed(answer: bytes) -> tuple[int, Any]:
+    """Status and JSON of one answer, whatever its framing says."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split(b" ")[1]), json.loads(body)
