@@ -33,7 +33,7 @@ _CAP_SYS_RESOURCE = 24
 
 _SHIM = r"""
 read -r LISTEN_PID || exit 125
-{{ echo {held} >/proc/self/comm; }} 2>/dev/null
+{{ printf %s {held} >/proc/self/comm; }} 2>/dev/null
 unset {unset}
 LISTEN_PID=$$ exec "$@" </dev/null
 """
