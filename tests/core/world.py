@@ -1,12 +1,13 @@
-"""A world for the core to live in: which events can come next, and what must never be true.
+"""A world for the core to live in: which events can come next, and what they do to reality.
 
-The world keeps just what reality would: which processes live, which sets of sockets are open, where the kernel steers,
-and which effects have been asked for and not yet answered.
+The world keeps just what reality would: which processes live and which of them were told to end, which sets of sockets
+are open and in which of them clients may wait, where the kernel steers, who still waits for an answer, and which
+effects have been asked for and not yet answered. What must never be true of it is in `invariants`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from supervisor.core import effects, events
@@ -19,26 +20,13 @@ from supervisor.core.due import (
     deadlines,
     watches,
 )
-from supervisor.core.model import (
-    Ask,
-    Exit,
-    Failure,
-    Launch,
-    Life,
-    Mode,
-    Phase,
-    Process,
-    Reason,
-    Release,
-    Request,
-    Role,
-    State,
-)
+from supervisor.core.model import Ask, Exit, Failure, Launch, Process, Reason, Release, Request, State
 from supervisor.core.policy import Policy
-from supervisor.core.step import step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from supervisor.core.model import Generation, Handoff
 
 POLICY = Policy(probation=5.0, drain_limit=2, restart_limit=2)
 NO_PROBATION = replace(POLICY, probation=0.0)
@@ -47,137 +35,177 @@ NO_PROBATION = replace(POLICY, probation=0.0)
 def release(name: str) -> Release:
     """A release that differs from others by its name alone."""
     path = f"/srv/{name}"
-    return Release(id=name, path=path, device=1, inode=hash(name) % 97, size=1, mtime_ns=1, launch=Launch(argv=(path,)))
+    return Release(id=name, path=path, device=1, inode=ord(name[0]), size=1, mtime_ns=1, launch=Launch(argv=(path,)))
 
 
 RELEASES = (release("a"), release("b"))
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much may happen: operators ask at most that often, and a verification finds one of these."""
+
+    asks: int
+    found: tuple[tuple[Release, Policy], ...] = ((RELEASES[1], POLICY),)
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """The core's state, and the reality that it does not see but through events."""
 
-    state: State = State()
+    state: State = field(default_factory=State)
     alive: frozenset[tuple[int, int]] = frozenset()
+    let_go: frozenset[tuple[int, int]] = frozenset()
     told: frozenset[tuple[int, int]] = frozenset()
     open: frozenset[int] = frozenset()
+    waiting: frozenset[int] = frozenset()
+    """Sets of sockets in whose queues clients may wait: steered to once, and never seen quiet since."""
     kernel: int | None = None
     outstanding: tuple[effects.Effect, ...] = ()
+    owed: frozenset[str] = frozenset()
+    """Requests for a handoff that nobody has heard the end of."""
     asked: int = 0
     ended: bool = False
 
-    def begun(self, policy: Policy = POLICY) -> World:
-        """The world after the supervisor's start."""
-        return self.take(events.Begun(at=0.0, release=RELEASES[0], policy=policy))
+    @property
+    def steers(self) -> list[effects.Steer]:
+        """What the kernel has been asked for and has not answered, in order."""
+        return [each for each in self.outstanding if isinstance(each, effects.Steer)]
 
-    def take(self, event: events.Event) -> World:
-        """Let one event happen: first to reality, then to the core, whose effects then happen to reality."""
-        world = self._happens(event)
-        state, wanted = step(world.state, event)
-        world = replace(world, state=state)
-        for effect in wanted:
-            check_effect(world, effect)
-            world = world._perform(effect)
-        check(world)
-        return world
+    def timeless(self) -> World:
+        """The same world with every time forgotten: worlds that differ in times alone allow the same orders."""
+        state = self.state
+        generations = tuple(_timeless(each) for each in state.generations)
+        handoff = None if state.handoff is None else _handoff_timeless(state.handoff)
+        return replace(self, state=replace(state, generations=generations, handoff=handoff))
 
-    def _happens(self, event: events.Event) -> World:
+    def happens(self, event: events.Event) -> World:  # noqa: PLR0911 - one a kind
+        """What an event is to reality, before the core hears of it."""
         match event:
             case events.Exited():
-                return replace(self, alive=self.alive - {(event.generation, event.run)})
+                gone = {(event.generation, event.run)}
+                return replace(self, alive=self.alive - gone, told=self.told - gone, let_go=self.let_go - gone)
             case events.Spawned():
-                done = next(each for each in self.outstanding if _is_spawn(each, event))
-                assert isinstance(done, effects.Spawn)
-                return replace(
-                    self,
-                    alive=self.alive | {(event.generation, event.run)},
-                    outstanding=_without(self.outstanding, done),
-                )
+                born = (event.generation, event.run)
+                return replace(self._answered(self._spawn(event)), alive=self.alive | {born})
             case events.SpawnFailed():
-                done = next(each for each in self.outstanding if _is_spawn(each, event))
-                return replace(self, outstanding=_without(self.outstanding, done))
-            case events.Steered() | events.SteerFailed():
-                done = next(each for each in self.outstanding if isinstance(each, effects.Steer))
-                kernel = event.sockets if isinstance(event, events.Steered) else self.kernel
-                return replace(self, kernel=kernel, outstanding=_without(self.outstanding, done))
-            case events.Asked() | events.AbortAsked() | events.StopAsked() | events.LeaveAsked():
+                return self._answered(self._spawn(event))
+            case events.Steered():
+                world = self._answered(self.steers[0])
+                return replace(world, kernel=event.sockets, waiting=self.waiting | {event.sockets})
+            case events.SteerFailed():
+                return self._answered(self.steers[0])
+            case events.Quiet():
+                return self._quiet(event)
+            case events.Asked():
+                return replace(self, asked=self.asked + 1, owed=self.owed | {event.request.id})
+            case events.AbortAsked() | events.StopAsked() | events.LeaveAsked():
                 return replace(self, asked=self.asked + 1)
             case _:
                 return self
 
-    def _perform(self, effect: effects.Effect) -> World:
+    def _quiet(self, event: events.Quiet) -> World:
+        found = self.state.find(event.generation)
+        if found is None or found.sockets is None or found.sockets == self.kernel:
+            return self
+        return replace(self, waiting=self.waiting - {found.sockets})
+
+    def _spawn(self, event: events.GenerationEvent) -> effects.Effect:
+        return next(each for each in self.outstanding if _is_spawn(each, event))
+
+    def _answered(self, done: effects.Effect) -> World:
+        at = self.outstanding.index(done)
+        return replace(self, outstanding=self.outstanding[:at] + self.outstanding[at + 1 :])
+
+    def perform(self, effect: effects.Effect) -> World:  # noqa: PLR0911 - one a kind
+        """What becomes of reality when the core wants this."""
         match effect:
             case effects.Spawn():
-                kernel = effect.sockets if self.kernel is None else self.kernel
-                opened = self.open | {effect.sockets}
-                return replace(self, outstanding=(*self.outstanding, effect), open=opened, kernel=kernel)
+                return self._spawning(effect)
             case effects.Steer():
                 return replace(self, outstanding=(*self.outstanding, effect))
             case effects.CloseSockets():
-                return replace(self, open=self.open - {effect.sockets})
+                gone = {effect.sockets}
+                return replace(self, open=self.open - gone, waiting=self.waiting - gone)
+            case effects.LetGo():
+                return replace(self, let_go=self.let_go | {(effect.generation, effect.run)})
             case effects.Tell() | effects.Kill():
                 return replace(self, told=self.told | {(effect.generation, effect.run)})
+            case effects.Conclude():
+                undone = effect.outcome.undone_by
+                heard = {effect.outcome.request.id} | ({undone.id} if undone else set())
+                return replace(self, owed=self.owed - heard)
+            case effects.Refuse():
+                return replace(self, owed=self.owed - {effect.request.id})
             case effects.End():
                 return replace(self, ended=True)
             case _:
                 return self
 
-    def possible(self, *, asks: int) -> Iterator[events.Event]:
-        """Every event that reality could bring next. Operators ask at most `asks` times."""
+    def _spawning(self, effect: effects.Spawn) -> World:
+        first = self.kernel is None
+        return replace(
+            self,
+            outstanding=(*self.outstanding, effect),
+            open=self.open | {effect.sockets},
+            kernel=effect.sockets if first else self.kernel,
+            waiting=self.waiting | {effect.sockets} if first else self.waiting,
+        )
+
+    def possible(self, bounds: Bounds) -> Iterator[events.Event]:
+        """Every event that reality could bring next, at no time in particular."""
         if self.ended:
             return
-        yield from self._answers()
+        yield from self.answers()
         for deadline in deadlines(self.state):
             yield replace(deadline.event, at=0.0)
-        for watch in watches(self.state):
-            yield from _seen(watch)
-        if self.asked < asks:
-            yield from _asks(self.asked)
+        yield from self.sights(bounds)
+        if self.asked < bounds.asks:
+            yield from asks(str(self.asked))
 
-    def _answers(self) -> Iterator[events.Event]:
-        steers = [each for each in self.outstanding if isinstance(each, effects.Steer)]
-        if steers:
-            first = steers[0]
-            yield events.Steered(at=0.0, handoff=first.handoff, sockets=first.sockets)
-            yield events.SteerFailed(at=0.0, handoff=first.handoff, sockets=first.sockets, detail="no memory")
+    def sights(self, bounds: Bounds) -> Iterator[events.Event]:
+        """What those who watch may come to see."""
+        for watch in watches(self.state):
+            match watch:
+                case VerifyRelease():
+                    yield from _verdicts(watch, bounds)
+                case AwaitReady():
+                    yield from _readiness(watch)
+                case AwaitExit():
+                    yield events.Exited(at=0.0, generation=watch.generation, run=watch.run, exit=Exit(status=1))
+                case AwaitQuiet():
+                    yield events.Quiet(at=0.0, generation=watch.generation, run=watch.run)
+                case AwaitReleased():
+                    yield events.Released(at=0.0, generation=watch.generation, run=watch.run)
+
+    def answers(self) -> Iterator[events.Event]:
+        """What those who do may answer; the kernel is asked one thing at a time."""
+        for steer in self.steers[:1]:
+            yield events.Steered(at=0.0, handoff=steer.handoff, sockets=steer.sockets)
+            yield events.SteerFailed(at=0.0, handoff=steer.handoff, sockets=steer.sockets, detail="no memory")
         for each in self.outstanding:
             if isinstance(each, effects.Spawn):
-                about = {"at": 0.0, "generation": each.generation, "run": each.run}
-                yield events.Spawned(**about, process=Process(each.generation, each.run), release=each.release)
-                yield events.SpawnFailed(**about, failure=Failure(Reason.SPAWN_FAILED))
+                number, run, process = each.generation, each.run, Process(each.generation, each.run)
+                yield events.Spawned(at=0.0, generation=number, run=run, process=process, release=each.release)
+                failure = Failure(Reason.SPAWN_FAILED)
+                yield events.SpawnFailed(at=0.0, generation=number, run=run, failure=failure)
 
 
-def _is_spawn(effect: effects.Effect, event: events.GenerationEvent) -> bool:
-    return isinstance(effect, effects.Spawn) and (effect.generation, effect.run) == (event.generation, event.run)
+def _verdicts(watch: VerifyRelease, bounds: Bounds) -> Iterator[events.Event]:
+    for found, policy in bounds.found:
+        yield events.Verified(at=0.0, handoff=watch.handoff, release=found, policy=policy)
+    yield events.Refused(at=0.0, handoff=watch.handoff, failure=Failure(Reason.BAD_RELEASE))
 
 
-def _without(outstanding: tuple[effects.Effect, ...], done: effects.Effect) -> tuple[effects.Effect, ...]:
-    at = outstanding.index(done)
-    return outstanding[:at] + outstanding[at + 1 :]
+def _readiness(watch: AwaitReady) -> Iterator[events.Event]:
+    number, run = watch.generation, watch.run
+    yield events.Spoke(at=0.0, generation=number, run=run, how="pipe")
+    yield events.Ready(at=0.0, generation=number, run=run, how="pipe")
+    yield events.NotReady(at=0.0, generation=number, run=run, failure=Failure(Reason.CLOSED_READY))
 
 
-def _seen(watch: object) -> Iterator[events.Event]:
-    match watch:
-        case VerifyRelease():
-            for each in RELEASES:
-                yield events.Verified(at=0.0, handoff=watch.handoff, release=each, policy=POLICY)
-            yield events.Verified(at=0.0, handoff=watch.handoff, release=RELEASES[1], policy=NO_PROBATION)
-            yield events.Refused(at=0.0, handoff=watch.handoff, failure=Failure(Reason.BAD_RELEASE))
-        case AwaitReady():
-            about = {"at": 0.0, "generation": watch.generation, "run": watch.run}
-            yield events.Spoke(**about, how="pipe")
-            yield events.Ready(**about, how="pipe")
-            yield events.NotReady(**about, failure=Failure(Reason.CLOSED_READY))
-        case AwaitExit():
-            yield events.Exited(at=0.0, generation=watch.generation, run=watch.run, exit=Exit(status=1))
-        case AwaitQuiet():
-            yield events.Quiet(at=0.0, generation=watch.generation, run=watch.run)
-        case AwaitReleased():
-            yield events.Released(at=0.0, generation=watch.generation, run=watch.run)
-
-
-def _asks(asked: int) -> Iterator[events.Event]:
-    name = str(asked)
+def asks(name: str) -> Iterator[events.Event]:
+    """What an operator may want."""
     yield events.Asked(at=0.0, request=Request(id=name))
     yield events.Asked(at=0.0, request=Request(id=name, ask=Ask.ROLLBACK))
     yield events.AbortAsked(at=0.0, request=Request(id=name))
@@ -185,116 +213,21 @@ def _asks(asked: int) -> Iterator[events.Event]:
     yield events.LeaveAsked(at=0.0)
 
 
-# ---- what must never be true
+def _is_spawn(effect: effects.Effect, event: events.GenerationEvent) -> bool:
+    return isinstance(effect, effects.Spawn) and (effect.generation, effect.run) == (event.generation, event.run)
 
 
-def check_effect(world: World, effect: effects.Effect) -> None:
-    """Judge an effect at the moment that it is asked for."""
-    state = world.state
-    running = state.mode is Mode.RUNNING
-    match effect:
-        case effects.Tell():
-            told = state.find(effect.generation)
-            assert told is not None
-            assert told.role is Role.DRAINING, "only who drains is told to end"
-            if running and told.sockets is not None and not state.borrowed(told):
-                assert told.sockets != world.kernel, "nobody drains before steering is acknowledged"
-        case effects.Kill():
-            killed = state.find(effect.generation)
-            if killed is not None and running and killed.life is Life.KILLED and killed.role is not Role.DRAINING:
-                assert killed.ready_at is None, "what serves is not killed"
-        case effects.CloseSockets():
-            assert effect.sockets in world.open, "sockets are closed once"
-            if running:
-                assert effect.sockets != world.kernel, "the sockets that the kernel steers to stay open"
-        case effects.LetGo():
-            assert (effect.generation, effect.run) in world.alive, "only a held process is let go"
-        case effects.Steer():
-            assert effect.sockets in world.open, "steered to open sockets only"
-        case _:
-            pass
+def _timeless(each: Generation) -> Generation:
+    return replace(
+        each,
+        since=0.0,
+        until=None if each.until is None else 0.0,
+        began=0.0,
+        spoke_at=None,
+        ready_at=None if each.ready_at is None else 0.0,
+        failures=0,
+    )
 
 
-def check(world: World) -> None:
-    """Judge the whole of a world between two events."""
-    state = world.state
-    _check_service(world)
-    _check_processes(world)
-    for each in state.generations:
-        _check_deadline(world, each.number)
-    _check_handoff(world)
-
-
-def _check_service(world: World) -> None:
-    state = world.state
-    if state.mode is not Mode.RUNNING:
-        return
-    serving = list(state.with_role(Role.SERVING))
-    assert len(serving) == 1, "one generation serves, always"
-    assert serving[0].sockets in world.open, "its sockets are open"
-    assert len(list(state.with_role(Role.STANDBY))) <= 1
-    assert len(list(state.with_role(Role.CANDIDATE))) <= 1
-    assert world.kernel in world.open
-    draining = [each for each in state.with_role(Role.DRAINING) if each.life not in {Life.KILLED, Life.SPAWNING}]
-    assert len(draining) <= state.policy.drain_limit, "drains are capped"
-    if state.handoff is None:
-        assert world.kernel == serving[0].sockets, "between handoffs the kernel steers to who serves"
-        assert {each.role for each in state.generations} <= {Role.SERVING, Role.DRAINING}
-        assert state.pending is None, "a kept request is taken up at once"
-
-
-def _check_processes(world: World) -> None:
-    known = {(each.number, each.run) for each in world.state.generations if each.process is not None}
-    lost = world.alive - known
-    assert lost <= world.told, "nothing is started and forgotten"
-    if world.state.mode is Mode.RUNNING:
-        assert not lost, "nothing that lives is dropped"
-
-
-def _check_deadline(world: World, number: int) -> None:
-    state = world.state
-    each = state.find(number)
-    assert each is not None
-    match each.life:
-        case Life.DOWN if each.role in {Role.SERVING, Role.STANDBY} and state.mode is Mode.RUNNING:
-            assert each.until is not None or state.lent(each), "what should live is started again"
-        case Life.SPAWNING:
-            assert any(
-                isinstance(wanted, effects.Spawn) and (wanted.generation, wanted.run) == (number, each.run)
-                for wanted in world.outstanding
-            ), "a spawn is under way"
-        case Life.STARTING | Life.ENDING | Life.KILLED:
-            assert each.until is not None, "every wait ends somewhere"
-        case Life.READY if each.role is Role.DRAINING:
-            assert each.until is not None, "every wait ends somewhere"
-        case _:
-            pass
-
-
-def _check_handoff(world: World) -> None:
-    state, handoff = world.state, world.state.handoff
-    if handoff is None or state.mode is not Mode.RUNNING:
-        return
-    assert state.find(handoff.predecessor) is not None
-    candidate = state.find(handoff.candidate)
-    if handoff.phase is not Phase.VERIFY:
-        assert candidate is not None
-    steering = any(isinstance(each, effects.Steer) for each in world.outstanding)
-    match handoff.phase:
-        case Phase.START:
-            assert candidate is not None
-            assert candidate.life is Life.SPAWNING
-        case Phase.READY:
-            assert candidate is not None
-            assert candidate.life is Life.STARTING
-        case Phase.SHIFT:
-            assert steering, "a shift is being asked for"
-        case Phase.PROBATION | Phase.SETTLE:
-            assert handoff.until is not None, "every wait ends somewhere"
-            assert candidate is not None
-            assert candidate.role is Role.SERVING
-            assert candidate.life is Life.READY
-        case Phase.RETURN:
-            assert steering or handoff.until is not None, "the way back ends somewhere"
-        case _:
-            pass
+def _handoff_timeless(handoff: Handoff) -> Handoff:
+    return replace(handoff, since=0.0, until=None if handoff.until is None else 0.0, phases=())

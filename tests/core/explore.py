@@ -1,0 +1,69 @@
+"""Every order of events, to a depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from tests.core.invariants import take
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisor.core.events import Event
+    from tests.core.world import Bounds, World
+
+    Judge = Callable[[World, Event, World], None]
+
+
+class InvariantError(AssertionError):
+    """An invariant does not hold, with the shortest order of events that shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """What an exploration has met."""
+
+    worlds: tuple[World, ...]
+    steps: int
+
+
+def explore(start: World, *, depth: int, bounds: Bounds, judge: Judge | None = None) -> Explored:
+    """Walk every order of at most `depth` events, breadth first, so that what breaks is shown at its shortest."""
+    start = start.timeless()
+    came_from: dict[World, tuple[World, Event] | None] = {start: None}
+    edge, steps = [start], 0
+    for _ in range(depth):
+        following: list[World] = []
+        for world in edge:
+            for event in world.possible(bounds):
+                steps += 1
+                after = _take(world, event, came_from, judge)
+                if after not in came_from:
+                    came_from[after] = (world, event)
+                    following.append(after)
+        edge = following
+    return Explored(tuple(came_from), steps)
+
+
+def _take(world: World, event: Event, came_from: dict[World, tuple[World, Event] | None], judge: Judge | None) -> World:
+    try:
+        after = take(world, event)
+        if judge is not None:
+            judge(world, event, after)
+    except AssertionError as broken:
+        path = [event]
+        before = came_from[world]
+        while before is not None:
+            path.insert(0, before[1])
+            before = came_from[before[0]]
+        story = "\n".join(f"  {_said(each)}" for each in path)
+        raise InvariantError(f"{broken}\nafter\n{story}\nin {world}") from broken
+    return after.timeless()
+
+
+def _said(event: Event) -> str:
+    """An event without what fills a page: releases, policies, times."""
+    told = [(each.name, getattr(event, each.name)) for each in fields(event)]
+    about = [f"{name} {getattr(value, 'id', value)}" for name, value in told if name not in {"at", "policy", "process"}]
+    return ", ".join([type(event).__name__, *about])

@@ -1,0 +1,287 @@
+"""What must never be true: of an effect when it is asked for, of a world between two events, of a change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from supervisor.core import effects, events
+from supervisor.core.model import Life, Mode, Phase, Result, Role
+from supervisor.core.step import step
+
+if TYPE_CHECKING:
+    from supervisor.core.model import Generation, Handoff
+    from tests.core.world import World
+
+STEERED_TO_CANDIDATE = {Phase.PROBATION, Phase.SETTLE}
+
+
+def take(before: World, event: events.Event) -> World:
+    """Let one event happen: first to reality, then to the core, whose effects then happen to reality."""
+    return watched(before, event)[0]
+
+
+def watched(before: World, event: events.Event) -> tuple[World, tuple[effects.Effect, ...]]:
+    """As `take`, and what the core wanted done."""
+    world = before.happens(event)
+    state, wanted = step(world.state, event)
+    world = replace(world, state=state)
+    assert len(wanted) == len(set(wanted)), "an effect is wanted once"
+    for effect in wanted:
+        check_effect(before, world, event, effect)
+        world = world.perform(effect)
+    check(world)
+    check_change(before, world, event)
+    return world, wanted
+
+
+def check_effect(before: World, world: World, event: events.Event, effect: effects.Effect) -> None:
+    """Judge an effect at the moment that it is asked for. `world` has the new state and the effects before this one."""
+    match effect:
+        case effects.Spawn():
+            _check_spawn(world, effect)
+        case effects.LetGo():
+            _check_let_go(world, effect)
+        case effects.Tell():
+            _check_tell(world, event, effect)
+        case effects.Kill():
+            _check_kill(world, effect)
+        case effects.CloseSockets():
+            _check_close(before, world, effect)
+        case effects.Steer():
+            _check_steer(world, effect)
+        case effects.Conclude():
+            _check_conclude(before, world, effect)
+        case effects.End():
+            assert not before.ended, "it ends once"
+            assert world.state.mode is not Mode.RUNNING, "it ends only when told to"
+        case effects.Forget():
+            forgotten = {run for number, run in world.alive if number == effect.generation}
+            stopping = world.state.mode is Mode.STOPPING
+            assert not forgotten or stopping, "what lives is not forgotten"
+
+
+def _check_spawn(world: World, effect: effects.Spawn) -> None:
+    assert world.state.mode is Mode.RUNNING, "nothing is started on the way out"
+    assert all(number != effect.generation for number, _ in world.alive), "a generation has one process"
+    spawned = world.state.find(effect.generation)
+    assert spawned is not None
+    assert spawned.sockets == effect.sockets
+    assert spawned.role is not Role.DRAINING, "what drains is not started again"
+    if effect.sockets != effect.generation:
+        assert effect.sockets in world.open, "borrowed sockets are open"
+    handoff = world.state.handoff
+    returning = handoff is not None and handoff.phase is Phase.RETURN
+    if spawned.role is not Role.CANDIDATE and not returning:
+        assert not world.state.lent(spawned), "who has lent its sockets waits"
+
+
+def _check_let_go(world: World, effect: effects.LetGo) -> None:
+    let_go = world.state.find(effect.generation)
+    assert (effect.generation, effect.run) in world.alive - world.let_go, "only a held process is let go"
+    assert let_go is not None
+    assert let_go.role is not Role.DRAINING, "what is to end is not let go"
+
+
+def _check_tell(world: World, event: events.Event, effect: effects.Tell) -> None:
+    state, told = world.state, world.state.find(effect.generation)
+    assert told is not None
+    assert told.role is Role.DRAINING, "only who drains is told to end"
+    assert (effect.generation, effect.run) in world.let_go - world.told, "who runs is told, and once"
+    if state.mode is not Mode.RUNNING or told.sockets is None:
+        return
+    if state.borrowed(told):
+        assert any(each.role is not Role.DRAINING for each in state.holders(told.sockets)), "somebody takes over"
+        return
+    assert told.sockets != world.kernel, "nobody drains before steering is acknowledged"
+    assert all(each.sockets != told.sockets for each in world.steers), "nobody drains who is about to be steered to"
+    if told.sockets in world.waiting and told.served:
+        late = isinstance(event, (events.GenerationLapsed, events.NotReady))
+        assert late, "clients in the queue come first, until the deadline"
+
+
+def _check_kill(world: World, effect: effects.Kill) -> None:
+    killed = world.state.find(effect.generation)
+    assert killed is not None
+    assert (effect.generation, effect.run) in world.alive, "who lives is killed"
+    if world.state.mode is Mode.RUNNING and killed.role is not Role.DRAINING:
+        assert killed.ready_at is None, "what serves is not killed"
+
+
+def _check_close(before: World, world: World, effect: effects.CloseSockets) -> None:
+    assert effect.sockets in world.open, "sockets are closed once"
+    if world.state.mode is not Mode.RUNNING:
+        return
+    assert effect.sockets != world.kernel, "the sockets that the kernel steers to stay open"
+    assert all(each.sockets != effect.sockets for each in world.steers), "nor are those closed that it is to steer to"
+    for each in before.state.holders(effect.sockets):
+        alive = (each.number, each.run) in world.let_go
+        assert not alive or (each.number, each.run) in world.told, "who has not been told keeps its sockets"
+    assert not any(world.state.holders(effect.sockets)), "nobody holds what is closed"
+    if effect.migrate and effect.sockets in world.waiting:
+        for other in world.open - {effect.sockets}:
+            assert _is_accepted(world, other), "clients are moved only to where somebody accepts"
+
+
+def _is_accepted(world: World, sockets: int) -> bool:
+    holders = list(world.state.holders(sockets))
+    ready = any(each.life is Life.READY and (each.number, each.run) not in world.told for each in holders)
+    return ready or any(each.role is Role.SERVING for each in holders)
+
+
+def _check_steer(world: World, effect: effects.Steer) -> None:
+    assert effect.sockets in world.open, "steered to open sockets only"
+    assert _is_accepted(world, effect.sockets), "steered to where somebody accepts"
+
+
+def _check_conclude(before: World, world: World, effect: effects.Conclude) -> None:
+    handoff, outcome = before.state.handoff, effect.outcome
+    assert handoff is not None
+    assert outcome.handoff == handoff.number, "the handoff that ends is the one under way"
+    now = world.state.handoff
+    assert now is None or now.number > outcome.handoff, "it ends once"
+    assert (outcome.result is Result.COMMITTED) == (outcome.failure is None), "who failed knows why"
+    if outcome.result is Result.COMMITTED:
+        assert outcome.failure is None
+        assert (outcome.from_generation, handoff.predecessor) == (handoff.predecessor, outcome.from_generation)
+        standby = before.state.find(outcome.from_generation)
+        assert standby is not None
+        assert standby.role is Role.STANDBY, "the old one stood by until the commit"
+
+
+def check(world: World) -> None:
+    """Judge the whole of a world between two events."""
+    _check_service(world)
+    _check_processes(world)
+    for each in world.state.generations:
+        _check_generation(world, each)
+    if world.state.handoff is not None and world.state.mode is Mode.RUNNING:
+        _check_handoff(world, world.state.handoff)
+    _check_promises(world)
+
+
+def _check_service(world: World) -> None:
+    state = world.state
+    if state.mode is not Mode.RUNNING or not state.last_generation:
+        return
+    serving = list(state.with_role(Role.SERVING))
+    assert len(serving) == 1, "one generation serves, always"
+    assert serving[0].sockets in world.open, "its sockets are open"
+    assert world.kernel in world.open
+    assert world.steers or state.target == world.kernel, "where the kernel steers is known"
+    draining = [each for each in state.with_role(Role.DRAINING) if each.life not in {Life.KILLED, Life.SPAWNING}]
+    assert len(draining) <= state.policy.drain_limit, "drains are capped"
+    if state.handoff is None:
+        assert world.kernel == serving[0].sockets, "between handoffs the kernel steers to who serves"
+        assert {each.role for each in state.generations} <= {Role.SERVING, Role.DRAINING}, "roles of a handoff end"
+        assert state.pending is None, "a kept request is taken up at once"
+
+
+def _check_processes(world: World) -> None:
+    state = world.state
+    known = {(each.number, each.run) for each in state.generations if each.process is not None}
+    lost = world.alive - known
+    assert not lost or state.mode is not Mode.RUNNING, "nothing that lives is dropped"
+    assert lost <= world.told, "nothing is started and forgotten"
+    assert known <= world.alive, "what is known to live does"
+    held = {each.sockets for each in state.generations if each.sockets is not None}
+    assert held == world.open, "every open set of sockets has its holder"
+
+
+def _check_generation(world: World, each: Generation) -> None:
+    running = world.state.mode is Mode.RUNNING
+    process = (each.number, each.run)
+    assert (each.process is None) == (each.life in {Life.DOWN, Life.SPAWNING}), "a life has its process"
+    match each.life:
+        case Life.DOWN if running and each.role in {Role.SERVING, Role.STANDBY}:
+            assert each.until is not None or world.state.lent(each), "what should live is started again"
+        case Life.DOWN if running:
+            assert each.role is Role.CANDIDATE, "what is over is dropped"
+        case Life.SPAWNING:
+            spawns = {(it.generation, it.run) for it in world.outstanding if isinstance(it, effects.Spawn)}
+            assert process in spawns, "a spawn is under way"
+        case Life.STARTING | Life.READY:
+            assert process in world.let_go, "what was started was let go"
+            needed = each.life is Life.STARTING or each.role is Role.DRAINING
+            assert each.until is not None or not needed, "every wait ends somewhere"
+            assert each.until is None or needed, "no deadline outlives its life"
+        case Life.ENDING | Life.KILLED:
+            assert process in world.told, "what is to end was told"
+            assert each.until is not None, "every wait ends somewhere"
+
+
+def _check_handoff(world: World, handoff: Handoff) -> None:
+    state = world.state
+    predecessor, candidate = state.find(handoff.predecessor), state.find(handoff.candidate)
+    assert predecessor is not None, "the old generation is kept until the commit"
+    stands_by = handoff.phase in STEERED_TO_CANDIDATE
+    assert predecessor.role is (Role.STANDBY if stands_by else Role.SERVING)
+    if handoff.phase is Phase.VERIFY:
+        assert not any(state.with_role(Role.CANDIDATE)), "nothing is begun before it is verified"
+        return
+    assert candidate is not None, "a candidate is kept until its handoff ends"
+    assert candidate.role is (Role.SERVING if stands_by else Role.CANDIDATE)
+    _check_phase(world, handoff, candidate)
+
+
+def _check_phase(world: World, handoff: Handoff, candidate: Generation) -> None:
+    match handoff.phase:
+        case Phase.START:
+            assert candidate.life is Life.SPAWNING
+        case Phase.READY:
+            assert candidate.life is Life.STARTING
+        case Phase.SHIFT:
+            assert candidate.life is Life.READY
+            asked = any(each.sockets == candidate.sockets for each in world.steers)
+            assert asked or handoff.until is not None, "a shift is being asked for"
+        case Phase.PROBATION | Phase.SETTLE:
+            assert handoff.until is not None, "every wait ends somewhere"
+            assert candidate.life is Life.READY
+            assert world.kernel == candidate.sockets, "who serves is steered to"
+        case _:
+            assert candidate.life in {Life.READY, Life.DOWN}
+            assert world.steers or handoff.until is not None, "the way back ends somewhere"
+
+
+def _check_promises(world: World) -> None:
+    state = world.state
+    promised = {state.pending.id} if state.pending else set()
+    if state.handoff is not None:
+        promised |= {each.id for each in (state.handoff.request, state.handoff.undone_by) if each is not None}
+    assert world.owed <= promised, "who asked hears the end of it"
+
+
+def check_change(before: World, after: World, event: events.Event) -> None:
+    """Judge what one event has changed."""
+    old, new = before.state, after.state
+    assert new.last_generation >= old.last_generation
+    started = [each for each in new.generations if each.number > old.last_generation]
+    assert len(started) <= 1, "one generation is begun at a time"
+    if old.handoff is not None and new.handoff is not None:
+        assert new.handoff.number in {old.handoff.number, old.handoff.number + 1}
+    if old.mode is Mode.RUNNING and new.mode is not Mode.RUNNING:
+        assert isinstance(event, (events.StopAsked, events.LeaveAsked)), "only who is told to stop stops"
+    _check_way_back(before, after)
+    for each in old.generations:
+        _check_gone(before, after, each, event)
+
+
+def _check_way_back(before: World, after: World) -> None:
+    old, new = before.state.handoff, after.state.handoff
+    if old is None or new is None or (old.phase is Phase.RETURN) is (new.phase is Phase.RETURN):
+        return
+    if new.phase is not Phase.RETURN:
+        return
+    candidate, predecessor = after.state.find(new.candidate), after.state.find(new.predecessor)
+    assert candidate is not None
+    assert predecessor is not None
+    assert predecessor.life is Life.READY or candidate.life is Life.DOWN, "who serves is not given up for nobody"
+
+
+def _check_gone(before: World, after: World, each: Generation, event: events.Event) -> None:
+    if after.state.find(each.number) is not None or after.state.mode is not Mode.RUNNING:
+        return
+    died = isinstance(event, events.Exited) and (event.generation, event.run) == (each.number, each.run)
+    unborn = isinstance(event, events.SpawnFailed) and event.generation == each.number
+    down = before.state.find(each.number) == each and each.life is Life.DOWN
+    assert died or unborn or down, "a generation is over when its process is"

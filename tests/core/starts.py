@@ -1,0 +1,134 @@
+"""The worlds that explorations start from, each told as the events that lead to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from supervisor.core import events
+from supervisor.core.model import Ask, Exit, Process, Request
+from tests.core.invariants import take
+from tests.core.world import NO_PROBATION, POLICY, RELEASES, Bounds, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisor.core.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where an exploration starts, how deep it goes, and how much may happen on the way."""
+
+    name: str
+    world: Callable[[], World]
+    depth: int
+    bounds: Bounds
+    least: int
+    """How many worlds are met at the least: fewer, and something has been cut off."""
+
+
+def begun(policy: Policy = POLICY) -> World:
+    """The supervisor has just started."""
+    return take(World(), events.Begun(at=0.0, release=RELEASES[0], policy=policy))
+
+
+def up(world: World, generation: int, run: int = 1) -> World:
+    """A generation whose spawn was asked for gets ready."""
+    found = world.state.find(generation)
+    assert found is not None
+    process = Process(generation, run)
+    spawned = events.Spawned(at=0.0, generation=generation, run=run, process=process, release=found.release)
+    return take(take(world, spawned), events.Ready(at=0.0, generation=generation, run=run, how="pipe"))
+
+
+def dies(world: World, generation: int, run: int = 1) -> World:
+    """A process ends by itself."""
+    return take(world, events.Exited(at=0.0, generation=generation, run=run, exit=Exit(status=1)))
+
+
+def quiet(world: World, generation: int) -> World:
+    """Nobody waits in its queues any more."""
+    return take(world, events.Quiet(at=0.0, generation=generation, run=1))
+
+
+def serving(policy: Policy = POLICY) -> World:
+    """The first generation serves."""
+    return up(begun(policy), 1)
+
+
+def asked(world: World, ask: Ask = Ask.UPGRADE) -> World:
+    """Somebody asks, unknown to the bounds of the exploration."""
+    after = take(world, events.Asked(at=0.0, request=Request(id="first", ask=ask)))
+    return replace(after, asked=world.asked)
+
+
+def verified(world: World, policy: Policy = POLICY) -> World:
+    """The new release is found good."""
+    handoff = world.state.last_handoff
+    return take(world, events.Verified(at=0.0, handoff=handoff, release=RELEASES[1], policy=policy))
+
+
+def shifted(world: World, policy: Policy = POLICY) -> World:
+    """An upgrade has come as far as its probation."""
+    world = verified(asked(world), policy)
+    world = up(world, world.state.last_generation)
+    handoff, sockets = world.steers[0].handoff, world.steers[0].sockets
+    return take(world, events.Steered(at=0.0, handoff=handoff, sockets=sockets))
+
+
+def lapsed(world: World) -> World:
+    """The deadline of the handoff's phase passes."""
+    handoff = world.state.handoff
+    assert handoff is not None
+    assert handoff.until is not None
+    return take(
+        world, events.HandoffLapsed(at=handoff.until, due=handoff.until, handoff=handoff.number, phase=handoff.phase)
+    )
+
+
+def long_drain() -> World:
+    """The first generation has been told to end and takes its time, while the second serves."""
+    return quiet(lapsed(shifted(serving())), 1)
+
+
+def crashed() -> World:
+    """The serving generation has died and is not started again yet."""
+    return dies(serving(), 1)
+
+
+def borrowing() -> World:
+    """As `crashed`, and a candidate is on its way on the sockets of the dead."""
+    return verified(asked(crashed()))
+
+
+def standby_died() -> World:
+    """In probation, the old generation has died."""
+    return dies(shifted(serving()), 1)
+
+
+def settling() -> World:
+    """No probation was asked for, and clients still wait in the old one's queue."""
+    return lapsed(shifted(serving(NO_PROBATION), NO_PROBATION))
+
+
+BOTH = Bounds(asks=2, found=((RELEASES[0], POLICY), (RELEASES[1], POLICY)))
+
+STARTS = (
+    Start("fresh", begun, 10, Bounds(asks=2), 10_000),
+    Start("serving", serving, 10, Bounds(asks=2), 6_000),
+    Start("either release, serving", serving, 8, BOTH, 3_000),
+    Start("in probation", lambda: shifted(serving()), 9, Bounds(asks=2), 20_000),
+    Start("long drain", long_drain, 9, Bounds(asks=2), 15_000),
+    Start("crashed", crashed, 9, Bounds(asks=2), 4_000),
+    Start("borrowed sockets", borrowing, 9, Bounds(asks=2), 9_000),
+    Start("standby died", standby_died, 8, Bounds(asks=2), 8_000),
+    Start("settling", settling, 8, Bounds(asks=2), 3_000),
+    Start(
+        "no probation",
+        lambda: serving(NO_PROBATION),
+        9,
+        Bounds(asks=2, found=((RELEASES[1], NO_PROBATION),)),
+        3_000,
+    ),
+)

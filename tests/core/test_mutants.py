@@ -1,0 +1,297 @@
+"""Each invariant can fail: a core that is broken in one place is found out, and for the right reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from supervisor.core import events, generation, handoff, moves
+from supervisor.core import step as step_module
+from supervisor.core.effects import CloseSockets, Conclude, Kill, LetGo, Refuse, Spawn, Steer
+from supervisor.core.handoff import Cue, Move
+from supervisor.core.model import Life, Phase, Role
+from supervisor.core.turn import Turn
+from tests.core import starts
+from tests.core.explore import InvariantError, explore
+from tests.core.kind import calm, kindness, onward
+from tests.core.world import NO_PROBATION, POLICY, RELEASES, Bounds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisor.core.effects import Effect
+    from supervisor.core.events import Event
+    from supervisor.core.model import Generation, Handoff
+    from tests.core.world import World
+
+    Patch = pytest.MonkeyPatch
+    Break = Callable[[Patch], None]
+    Act = Callable[[Turn, Handoff, Event], None]
+    Handler = Callable[[Turn, Generation, events.GenerationEvent], None]
+
+DEPTH = 6
+
+
+def move(patch: Patch, phase: Phase, cue: Cue, act: Act) -> None:
+    """Have a phase do something else on a cue."""
+    patch.setitem(handoff.TABLE, phase, {**handoff.TABLE[phase], cue: Move(act, (phase,))})
+
+
+def handle(patch: Patch, life: Life, event: type[events.GenerationEvent], handler: Handler | None) -> None:
+    """Have a life do something else on an event."""
+    patch.setitem(generation.TABLE, life, {**generation.TABLE[life], event: handler})
+
+
+def mute(patch: Patch, kind: type[Effect], *, life: Life | None = None) -> None:
+    """Have an effect be forgotten; with `life`, only if a generation has just entered that one."""
+    emit = Turn.emit
+
+    def selective(turn: Turn, *effects: Effect) -> None:
+        entered = life is None or any(each.life is life for each in turn.state.generations)
+        emit(turn, *(each for each in effects if not (isinstance(each, kind) and entered)))
+
+    patch.setattr(Turn, "emit", selective)
+
+
+def drain_before_steered(patch: Patch) -> None:
+    def act(turn: Turn, under_way: Handoff, event: Event) -> None:
+        moves.shift(turn, under_way, event)
+        old = turn.state.find(under_way.predecessor)
+        assert old is not None
+        generation.tell(turn, turn.put(replace(old, role=Role.DRAINING)), 1.0)
+
+    move(patch, Phase.READY, Cue.READY, act)
+
+
+def commit_at_the_shift(patch: Patch) -> None:
+    move(patch, Phase.READY, Cue.READY, moves.commit)
+
+
+def never_start_again(patch: Patch) -> None:
+    patch.setattr(generation, "start_again", lambda turn, each: turn.enter(each, Life.DOWN))
+
+
+def two_serve(patch: Patch) -> None:
+    def act(turn: Turn, under_way: Handoff, event: Event) -> None:
+        moves.stand_by(turn, under_way, event)
+        old = turn.state.find(under_way.predecessor)
+        assert old is not None
+        turn.put(replace(old, role=Role.SERVING))
+
+    move(patch, Phase.SHIFT, Cue.STEERED, act)
+
+
+def drop_what_lives(patch: Patch) -> None:
+    patch.setattr(generation, "retire", lambda turn, each: turn.drop(each))
+
+
+def forget_the_process(patch: Patch) -> None:
+    def act(turn: Turn, under_way: Handoff, event: Event) -> None:
+        moves.undo(turn, under_way, event)
+        for each in list(turn.state.with_role(Role.DRAINING)):
+            turn.put(replace(each, process=None, life=Life.DOWN, until=None))
+
+    move(patch, Phase.READY, Cue.FAILED, act)
+
+
+def wait_without_end(patch: Patch) -> None:
+    def tell(turn: Turn, each: Generation, timeout: float) -> None:
+        original(turn, each, timeout)
+        found = turn.state.find(each.number)
+        assert found is not None
+        turn.put(replace(found, until=None))
+
+    original = generation.tell
+    patch.setattr(generation, "tell", tell)
+
+
+def probation_without_end(patch: Patch) -> None:
+    def act(turn: Turn, under_way: Handoff, event: Event) -> None:
+        moves.stand_by(turn, under_way, event)
+        now = turn.state.handoff
+        turn.put_handoff(None if now is None else replace(now, until=None))
+
+    move(patch, Phase.SHIFT, Cue.STEERED, act)
+
+
+def give_up_the_way_back(patch: Patch) -> None:
+    move(patch, Phase.RETURN, Cue.STEER_FAILED, lambda *_: None)
+
+
+def tell_the_candidate_before_the_way_back(patch: Patch) -> None:
+    def act(turn: Turn, under_way: Handoff, event: Event) -> None:
+        candidate = turn.state.find(under_way.candidate)
+        assert candidate is not None
+        moves.go_back(turn, under_way, event)
+        generation.tell(turn, turn.put(replace(candidate, role=Role.DRAINING)), 1.0)
+
+    move(patch, Phase.PROBATION, Cue.ABORT, act)
+
+
+def leave_clients_in_the_queue(patch: Patch) -> None:
+    def retire(turn: Turn, each: Generation) -> None:
+        generation.tell(turn, turn.put(replace(each, role=Role.DRAINING)), 1.0)
+
+    patch.setattr(generation, "retire", retire)
+
+
+def close_before_it_is_told(patch: Patch) -> None:
+    original = generation.retire
+
+    def retire(turn: Turn, each: Generation) -> None:
+        original(turn, each)
+        turn.close_sockets(each)
+
+    patch.setattr(generation, "retire", retire)
+
+
+def close_twice(patch: Patch) -> None:
+    def close(turn: Turn, each: Generation) -> None:
+        original(turn, each)
+        if each.sockets is not None:
+            turn.emit(CloseSockets(each.sockets, migrate=False))
+
+    original = Turn.close_sockets
+    patch.setattr(Turn, "close_sockets", close)
+
+
+def leak_sockets(patch: Patch) -> None:
+    patch.setattr(Turn, "close_sockets", lambda turn, each: turn.put(replace(each, sockets=None)))
+
+
+def move_clients_anywhere(patch: Patch) -> None:
+    patch.setattr(Turn, "_all_accept_but", lambda *_: True)
+
+
+def let_go_of_what_drains(patch: Patch) -> None:
+    def spawned(turn: Turn, each: Generation, event: events.GenerationEvent) -> None:
+        assert isinstance(event, events.Spawned)
+        turn.enter(replace(each, process=event.process), Life.STARTING, turn.at + 1)
+        turn.emit(LetGo(each.number, each.run))
+
+    handle(patch, Life.SPAWNING, events.Spawned, spawned)
+
+
+def start_on_lent_sockets(patch: Patch) -> None:
+    original = moves.start
+
+    def act(turn: Turn, under_way: Handoff, event: Event) -> None:
+        original(turn, under_way, event)
+        old = turn.state.find(under_way.predecessor)
+        if old is not None and old.life is Life.DOWN:
+            turn.put(replace(old, until=turn.at))
+
+    move(patch, Phase.VERIFY, Cue.VERIFIED, act)
+
+
+def kill_who_serves(patch: Patch) -> None:
+    def ready(turn: Turn, each: Generation, _: events.GenerationEvent) -> None:
+        generation.kill(turn, replace(each, ready_at=turn.at))
+
+    handle(patch, Life.STARTING, events.Ready, ready)
+
+
+def no_cap(patch: Patch) -> None:
+    patch.setattr(generation, "_cap_draining", lambda _: None)
+
+
+def say_nothing_of_the_end(patch: Patch) -> None:
+    mute(patch, Conclude)
+
+
+def displace_in_silence(patch: Patch) -> None:
+    mute(patch, Refuse)
+
+
+def never_ask_the_kernel(patch: Patch) -> None:
+    mute(patch, Steer)
+
+
+def never_spawn(patch: Patch) -> None:
+    mute(patch, Spawn)
+
+
+def never_kill(patch: Patch) -> None:
+    mute(patch, Kill)
+
+
+def forget_the_pending(patch: Patch) -> None:
+    patch.setattr(step_module, "_take_up_pending", lambda _: None)
+
+
+def start_what_was_never_verified(patch: Patch) -> None:
+    def begin(turn: Turn, request: object) -> None:
+        original(turn, request)  # type: ignore[arg-type]  # handed on as it came
+        generation.begin(turn, release=RELEASES[1], role=Role.CANDIDATE, policy=POLICY)
+
+    original = handoff.begin
+    patch.setattr(handoff, "begin", begin)
+
+
+def beside_a_candidate() -> World:
+    """Clients wait in the queue of one that drains, while a candidate is on its way."""
+    return starts.verified(starts.asked(starts.lapsed(starts.shifted(starts.serving()))))
+
+
+def one_may_drain() -> World:
+    """As many drain as may."""
+    one = replace(POLICY, drain_limit=1)
+    return starts.lapsed(starts.shifted(starts.serving(one), one))
+
+
+MUTANTS: tuple[tuple[Break, Callable[[], World], str], ...] = (
+    (drain_before_steered, starts.serving, "nobody drains before steering is acknowledged"),
+    (commit_at_the_shift, starts.serving, "the old one stood by until the commit"),
+    (never_start_again, starts.serving, "what should live is started again"),
+    (two_serve, starts.serving, "one generation serves, always"),
+    (drop_what_lives, lambda: starts.shifted(starts.serving()), "who has not been told keeps its sockets"),
+    (forget_the_process, starts.serving, "nothing that lives is dropped"),
+    (wait_without_end, starts.serving, "every wait ends somewhere"),
+    (probation_without_end, starts.serving, "every wait ends somewhere"),
+    (give_up_the_way_back, lambda: starts.shifted(starts.serving()), "the way back ends somewhere"),
+    (
+        tell_the_candidate_before_the_way_back,
+        lambda: starts.shifted(starts.serving()),
+        "nobody drains before steering is acknowledged",
+    ),
+    (leave_clients_in_the_queue, lambda: starts.shifted(starts.serving()), "clients in the queue come first"),
+    (close_before_it_is_told, lambda: starts.shifted(starts.serving()), "who has not been told keeps its sockets"),
+    (close_twice, starts.long_drain, "sockets are closed once"),
+    (leak_sockets, starts.long_drain, "every open set of sockets has its holder"),
+    (move_clients_anywhere, beside_a_candidate, "only to where somebody accepts"),
+    (let_go_of_what_drains, starts.serving, "what is to end is not let go"),
+    (start_on_lent_sockets, starts.crashed, "who has lent its sockets waits"),
+    (kill_who_serves, starts.crashed, "what serves is not killed"),
+    (no_cap, one_may_drain, "drains are capped"),
+    (say_nothing_of_the_end, starts.serving, "who asked hears the end of it"),
+    (displace_in_silence, starts.serving, "who asked hears the end of it"),
+    (never_ask_the_kernel, starts.serving, "a shift is being asked for"),
+    (never_spawn, starts.crashed, "a spawn is under way"),
+    (never_kill, starts.serving, "what is to end was told"),
+    (forget_the_pending, starts.serving, "a kept request is taken up at once"),
+    (start_what_was_never_verified, starts.serving, "nothing is begun before it is verified"),
+)
+
+
+@pytest.mark.parametrize(("broken", "start", "reason"), MUTANTS, ids=[str(it[0].__name__) for it in MUTANTS])
+def test_a_broken_core_is_found_out(broken: Break, start: Callable[[], World], reason: str, monkeypatch: Patch) -> None:
+    world = start()
+    broken(monkeypatch)
+    with pytest.raises(InvariantError, match=reason):
+        explore(world, depth=DEPTH, bounds=Bounds(asks=2))
+
+
+def test_a_handoff_that_never_settles_is_found_out(monkeypatch: Patch) -> None:
+    world = starts.settling()
+    for cue in (Cue.QUIET, Cue.LAPSED):
+        move(monkeypatch, Phase.SETTLE, cue, lambda *_: None)
+    with pytest.raises(AssertionError, match="not calm"):
+        assert all(not calm(later) for later, _ in onward(world, 0.0, kindness))
+
+
+def test_no_mutant_is_broken_from_the_start() -> None:
+    assert starts.serving(NO_PROBATION).state.policy == NO_PROBATION
+    for _, start, _ in MUTANTS:
+        explore(start(), depth=3, bounds=Bounds(asks=2))

@@ -1,0 +1,113 @@
+"""Nothing is left unsaid: every table has every entry, and no event whatever makes the core fall over."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from supervisor.core import due, effects, events, generation, handoff, model, policy
+from supervisor.core.model import Life, Mode, Phase, State
+from supervisor.core.step import step
+from tests.core.explore import explore
+from tests.core.starts import STARTS
+from tests.core.world import RELEASES
+
+NAMES = {**vars(typing), **vars(policy), **vars(model), **vars(events)}
+
+
+def kinds(parent: type[Any]) -> list[type[Any]]:
+    """Every event of that kind which can happen: those that no other derives from."""
+    found = [each for _, each in inspect.getmembers(events, inspect.isclass) if issubclass(each, parent)]
+    return [each for each in found if not any(other is not each and issubclass(other, each) for other in found)]
+
+
+def test_every_life_has_an_entry_for_every_event_of_a_generation() -> None:
+    assert set(generation.TABLE) == set(Life)
+    for row in generation.TABLE.values():
+        assert set(row) == set(kinds(events.GenerationEvent))
+
+
+def test_every_phase_has_an_entry_for_every_cue() -> None:
+    assert set(handoff.TABLE) == set(Phase)
+    for row in handoff.TABLE.values():
+        assert set(row) == set(handoff.Cue)
+
+
+def test_every_move_leads_to_phases_or_the_end() -> None:
+    moves = [move for row in handoff.TABLE.values() for move in row.values() if move is not None]
+    assert all(move.leads_to and set(move.leads_to) <= {*Phase, handoff.END} for move in moves)
+
+
+def test_everything_in_the_core_is_frozen_and_can_be_compared() -> None:
+    for module in (due, effects, events, model, policy):
+        for _, each in inspect.getmembers(module, is_dataclass):
+            assert vars(each)["__dataclass_params__"].frozen
+            assert vars(each)["__dataclass_params__"].eq
+
+
+# ---- any event at all, to any state that can be reached
+
+few = st.integers(0, 5)
+times = st.floats(0, 1e6)
+
+
+def anything(wanted: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - it is given an annotation, of which there is no type
+    """A value for an annotation: small numbers, so that some hit what exists."""
+    options = typing.get_args(wanted)
+    if options and typing.get_origin(wanted) is not tuple:
+        return st.one_of(*(anything(each) for each in options))
+    simple: dict[Any, st.SearchStrategy[Any]] = {
+        int: few,
+        float: times,
+        str: st.sampled_from(["a", "b", "pipe"]),
+        bool: st.booleans(),
+        type(None): st.none(),
+        model.Release: st.sampled_from(RELEASES),
+        policy.Policy: st.builds(policy.Policy, probation=st.sampled_from([0.0, 5.0]), drain_limit=st.integers(0, 3)),
+    }
+    if wanted in simple:
+        return simple[wanted]
+    if isinstance(wanted, type) and issubclass(wanted, Enum):
+        return st.sampled_from(wanted)
+    return built(wanted)
+
+
+def built(kind: type[Any]) -> st.SearchStrategy[Any]:
+    hints = typing.get_type_hints(kind, NAMES)
+    return st.builds(kind, **{each.name: anything(hints[each.name]) for each in fields(kind)})
+
+
+any_event: st.SearchStrategy[events.Event] = st.one_of(*(built(kind) for kind in kinds(events.Event)))
+
+
+def reached() -> list[State]:
+    worlds = [world for it in STARTS for world in explore(it.world(), depth=4, bounds=it.bounds).worlds]
+    return list(dict.fromkeys(world.state for world in worlds))
+
+
+REACHED = reached()
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(REACHED), st.lists(any_event, min_size=1, max_size=12))
+def test_no_event_makes_the_core_fall_over(state: State, happened: list[events.Event]) -> None:
+    for event in happened:
+        state, _ = step(state, event)
+        assert len(list(due.deadlines(state))) == len(set(due.deadlines(state)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(REACHED), any_event)
+def test_the_same_event_to_the_same_state_gives_the_same_answer(state: State, event: events.Event) -> None:
+    assert step(state, event) == step(state, replace(event))
+
+
+def test_who_has_left_looks_at_nothing() -> None:
+    left = [replace(state, mode=Mode.LEFT) for state in REACHED]
+    assert not any([*due.deadlines(state), *due.watches(state)] for state in left)
