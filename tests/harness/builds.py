@@ -42,7 +42,17 @@ def _build(folder: str, flags: str, machine: str = "") -> Path:
         _KEPT.mkdir(parents=True, exist_ok=True)
         unfinished = built.with_suffix(f".{os.getpid()}")
         environment = os.environ | ({"GOARCH": machine} if machine else {})
-        command = [ROOT / "scripts/go", "build", "-C", ROOT / folder, "-ldflags", f"-s -w {flags}", "-o", unfinished, "."]
+        command = [
+            ROOT / "scripts/go",
+            "build",
+            "-C",
+            ROOT / folder,
+            "-ldflags",
+            f"-s -w {flags}",
+            "-o",
+            unfinished,
+            ".",
+        ]
         subprocess.run(command, env=environment, check=True, timeout=300)
         unfinished.replace(built)  # another run may build the same: whole or not at all
     return built

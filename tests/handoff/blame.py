@@ -1,0 +1,67 @@
+"""Whose fault a lost request was: laid at the door of a process by the client's port."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from tests.harness.load import Failure, Found
+from tests.harness.supervisor import Supervisor
+
+_NEAR = 2.0
+"""Seconds from a crash, within which a request may be the one that nobody had time to write down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """Every failure of a run, sorted."""
+
+    crashed: list[Failure]
+    """The connection is in the log of a process that crashed itself."""
+    unlogged: list[Failure]
+    """In nobody's log, at the instant of a crash: accepted, and the process died before it could write that down."""
+    queued: list[Failure]
+    """Reset by the supervisor in a dead generation's queue, by its own account."""
+    others: list[Failure]
+
+
+def blame(supervisor: Supervisor, found: Found) -> Blame:
+    """Sort them. A process accepts one connection at a time, so a crash explains at most one that is not logged."""
+    crashes = _crashes(supervisor)
+    log = supervisor.connection_log()
+    theirs = {port for port, pid in log if pid in crashes}
+    anybodys = {port for port, _ in log}
+    reset = {port for event in supervisor.events("queue_reset") for port in event["client_ports"]}
+    sorted_out = Blame([], [], [], [])
+    free = dict(crashes)
+    for each in found.failures:
+        near = [pid for pid, at in free.items() if abs(at - each.at) < _NEAR]
+        if each.port in theirs:
+            sorted_out.crashed.append(each)
+        elif each.port in reset:
+            sorted_out.queued.append(each)
+        elif each.port not in anybodys and each.kind != "refused" and near:
+            del free[near[0]]
+            sorted_out.unlogged.append(each)
+        else:
+            sorted_out.others.append(each)
+    return sorted_out
+
+
+def _crashes(supervisor: Supervisor) -> dict[int, float]:
+    """When each process ended that nobody had told to end, by pid."""
+    running: dict[int, int] = {}
+    told: set[int] = set()
+    crashes = {}
+    for event in supervisor.events(
+        "generation_started", "generation_told", "generation_killed", "generation_ended", "generation_down"
+    ):
+        generation = event["generation"]
+        match event["event"]:
+            case "generation_started":
+                running[generation] = event["pid"]
+            case "generation_told" | "generation_killed":
+                told.add(generation)
+            case _ if generation not in told and generation in running:
+                crashes[running.pop(generation)] = datetime.fromisoformat(event["timestamp"]).timestamp()
+            case _:
+                pass
+    return crashes
