@@ -23,7 +23,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from supervisor.core import moves
-from supervisor.core.model import Handoff, Phase
+from supervisor.core.effects import Refuse
+from supervisor.core.model import Failure, Handoff, Phase, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,6 +71,15 @@ def begin(turn: Turn, request: Request) -> None:
             phases=((Phase.VERIFY, turn.at),),
         )
     )
+
+
+def join_return(turn: Turn, request: Request) -> None:
+    """A rollback asked for on the way back: it is under way already, and the last who asked is told."""
+    handoff = turn.state.handoff
+    assert handoff is not None
+    if handoff.undone_by is not None:
+        turn.emit(Refuse(handoff.undone_by, Failure(Reason.DISPLACED, f"request {request.id}")))
+    turn.put_handoff(replace(handoff, undone_by=request))
 
 
 def step(turn: Turn, cue: Cue, event: Event) -> bool:
@@ -130,7 +140,7 @@ TABLE: Mapping[Phase, Mapping[Cue, Move | None]] = {
     ),
     Phase.READY: _row(
         {
-            Cue.READY: Move(moves.shift, (Phase.SHIFT,)),
+            Cue.READY: Move(moves.shift, (Phase.SHIFT, Phase.PROBATION)),
             Cue.FAILED: _UNDO,
             Cue.DIED: _UNDO,
             Cue.ABORT: _UNDO,

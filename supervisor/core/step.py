@@ -107,6 +107,9 @@ def _asked(turn: Turn, event: events.Asked) -> None:
         _displace_pending(turn, request)
         handoff.step(turn, Cue.ABORT, event)
         return
+    if under_way is not None and request.ask is Ask.ROLLBACK and under_way.phase is Phase.RETURN:
+        handoff.join_return(turn, request)
+        return
     _displace_pending(turn, request)
     turn.state = replace(turn.state, pending=request)
 

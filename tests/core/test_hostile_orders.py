@@ -125,3 +125,14 @@ def test_a_standby_that_starts_again_serves_its_queue_before_it_ends() -> None:
     first = world.state.find(1)
     assert first is not None
     assert first.life is Life.STARTING
+
+
+def test_a_rollback_on_the_way_back_does_not_go_back_twice() -> None:
+    world = take(shifted(serving()), abort)
+    world = take(world, events.Asked(at=0.0, request=Request(id="back", ask=Ask.ROLLBACK)))
+    steer = world.steers[0]
+    after, wanted = watched(world, events.Steered(at=0.0, handoff=steer.handoff, sockets=steer.sockets))
+    concluded = next(each for each in wanted if isinstance(each, effects.Conclude))
+    assert concluded.outcome.undone_by == Request(id="back", ask=Ask.ROLLBACK)
+    assert after.state.handoff is None
+    assert after.state.pending is None
