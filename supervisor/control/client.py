@@ -49,7 +49,7 @@ class Client:
         except UnreachableError:
             return False
 
-    def call(self, method: str, path: str, **body: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    def call(self, method: str, path: str, **body: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever JSON can say
         """One request and its answer. Raises UnreachableError, or OperatorError if it is turned down."""
         with self._connected() as connection, self._speaking():
             connection.request(method, path, json.dumps(body) if body else None)
@@ -61,10 +61,11 @@ class Client:
         with self._connected() as connection:
             with self._speaking():
                 connection.request("GET", "/v1/events")
+                stream = connection.sock  # the connection lets go of it once the answer says `Connection: close`
                 response = connection.getresponse()
                 if response.status >= http.client.BAD_REQUEST:
                     self._read(response)
-                connection.sock.settimeout(None)
+                stream.settimeout(None)
             yield self._heard(response)
 
     def _heard(self, response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
