@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ _NLM_F_REQUEST_DUMP = 0x0301
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _LISTEN = 10
 _LISTENING = 1 << _LISTEN
+_ESTABLISHED = 1 << 1
 _ANY_STATE = 0xFFFFFFFF
 _SERVER_OPEN = (1, 8)  # ESTABLISHED, CLOSE_WAIT (the client closed first)
 _SERVER_CLOSED = (4, 5, 6, 9, 11)  # FIN_WAIT1, FIN_WAIT2, TIME_WAIT, LAST_ACK, CLOSING
@@ -70,6 +71,19 @@ def listening(family: socket.AddressFamily, port: int = 0) -> list[FoundSocket]:
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise HostError(f"the listening sockets of this host cannot be read by netlink or /proc: {reason}") from error
+
+
+def established(ports: Collection[int]) -> set[int]:
+    """The inodes of the connections to these ports that are open. Raises OSError where netlink is refused.
+
+    For many: unlike /proc/net/tcp it does not tell of TIME_WAIT, and nothing is made of each but a number.
+    """
+    found = set()
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for body in _dumped(family, next(iter(ports)) if len(ports) == 1 else 0, _ESTABLISHED):
+            if struct.unpack_from("!H", body, 4)[0] in ports:
+                found.add(_TAIL.unpack_from(body, _MESSAGE_SIZE - _TAIL.size)[-1])
+    return found
 
 
 def holder(host: str, port: int, *, v6only: bool = False) -> FoundSocket | None:
@@ -210,6 +224,14 @@ def _sockets(family: socket.AddressFamily, port: int, states: int) -> list[Found
 
 
 def _dump(family: socket.AddressFamily, port: int, states: int) -> Iterator[FoundSocket]:
+    for body in _dumped(family, port, states):
+        entry = _from_message(family, body)
+        # The kernel filters listeners by port, but be exact where a state's own loop does not.
+        if port in (0, entry.port):
+            yield entry
+
+
+def _dumped(family: socket.AddressFamily, port: int, states: int) -> Iterator[bytes]:
     request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, states) + _PORTS.pack(port, 0) + _ANY_ID
     header = _HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
@@ -220,10 +242,7 @@ def _dump(family: socket.AddressFamily, port: int, states: int) -> Iterator[Foun
                     return
                 if kind == _NLMSG_ERROR:
                     raise OSError(-struct.unpack_from("=i", body)[0], "sock_diag refused the request")
-                entry = _from_message(family, body)
-                # The kernel filters listeners by port, but be exact where a state's own loop does not.
-                if port in (0, entry.port):
-                    yield entry
+                yield body
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
