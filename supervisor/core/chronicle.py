@@ -32,7 +32,9 @@ class Happening:
 def chronicle(
     before: State, event: events.Event, after: State, wanted: tuple[effects.Effect, ...]
 ) -> Iterator[Happening]:
-    """What the step from one state to the next has to say, in order."""
+    """What the step from one state to the next has to say: first what ended with it, then what began."""
+    for effect in wanted:
+        yield from _effect(effect)
     if after.mode is not before.mode:
         yield Happening("stopping" if after.mode is Mode.STOPPING else "leaving", {})
     yield from _handoff(before, after)
@@ -44,8 +46,6 @@ def chronicle(
         yield Happening("generation_ended", {"generation": gone, "exit": how or former[gone].last_exit})
     if after.pending is not None and after.pending is not before.pending:
         yield Happening("request_kept", {"request": after.pending.id, "ask": after.pending.ask})
-    for effect in wanted:
-        yield from _effect(effect)
 
 
 def _handoff(before: State, after: State) -> Iterator[Happening]:

@@ -97,6 +97,8 @@ class CloseSockets(Effect):
 
     sockets: int
     migrate: bool
+    clients: bool
+    """Whether clients were ever sent there: what waits in the queues else is our own probe."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,8 @@ class Turn:
         if current is None or current.sockets is None:
             return
         if not self.state.borrowed(current):
-            self.emit(CloseSockets(current.sockets, migrate=self._all_accept_but(current)))
+            clients = current.served or current.sockets != current.number
+            self.emit(CloseSockets(current.sockets, migrate=self._all_accept_but(current), clients=clients))
         self.put(replace(current, sockets=None))
 
     def _all_accept_but(self, leaving: Generation) -> bool:

@@ -170,6 +170,8 @@ class Executor:
         member = effect.sockets
         if all(member not in listener.members for listener in self.listeners):
             return
+        if not effect.clients:
+            self.listeners.reset_queue(member, _MOST_RESET)
         waiting = self.listeners.queue(member)
         unready = _unready(self.engine.state)
         if waiting and effect.migrate and sockdiag.migrates() and self.listeners.may_leave(member, unready):

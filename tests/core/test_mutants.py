@@ -151,7 +151,7 @@ def close_twice(patch: Patch) -> None:
     def close(turn: Turn, each: Generation) -> None:
         original(turn, each)
         if each.sockets is not None:
-            turn.emit(CloseSockets(each.sockets, migrate=False))
+            turn.emit(CloseSockets(each.sockets, migrate=False, clients=True))
 
     original = Turn.close_sockets
     patch.setattr(Turn, "close_sockets", close)
