@@ -73,12 +73,28 @@ def test_an_upgrade_while_it_is_down_serves_who_waits(supervisor: Supervisor, v1
     supervisor.start(builds.go_server("broken", "-crash-after=10ms"))
     supervisor.event("service_failing")
     waiting = [supervisor.ask() for _ in range(20)]
-    assert supervisor.hup(builds.go_server("broken", "-crash-at-start"))["result"] == "rolled back"
-    supervisor.event("generation_down", run=None, timeout=DEADLINE)
     supervisor.upgrade(v2)
     assert [answer(each).version for each in waiting] == ["v2"] * 20
     supervisor.upgrade(v1)
     assert supervisor.get().version == "v1"
+    assert supervisor.status()["queue_losses"] == {"migrated": 0, "reset": 0}
+
+
+def test_a_failed_upgrade_while_it_is_down_leaves_those_who_wait_to_its_next_run(
+    supervisor: Supervisor, v1: Path
+) -> None:
+    supervisor.configure(restart={"limit": 1, "longest": "60s"})
+    supervisor.start(v1)
+    for _ in range(2):
+        mark = supervisor.mark()
+        os.kill(supervisor.pid_of(1), signal.SIGKILL)
+        supervisor.event("generation_down", mark)
+        if not supervisor.events("service_failing"):
+            supervisor.event("generation_ready", mark)
+    waiting = [supervisor.ask() for _ in range(20)]
+    assert supervisor.hup(builds.go_server("broken", "-crash-at-start"))["result"] == "rolled back"
+    assert [answer(each).version for each in waiting] == ["v1"] * 20
+    assert supervisor.status()["queue_losses"] == {"migrated": 0, "reset": 0}
 
 
 def grandchildren(supervisor: Supervisor, count: int) -> list[int]:

@@ -61,6 +61,7 @@ class Supervisor:
         self.connections.touch(mode=0o666)
         self.process: subprocess.Popen[str]
         self.output: Output
+        self._sockets: list[socket.socket] = []
         self._environment = dict(os.environ)
         if os.geteuid() != 0:
             runtime = folder / "run"
@@ -187,7 +188,9 @@ class Supervisor:
         )
 
     def connect(self) -> socket.socket:
-        return self.network.connect(self.endpoint)
+        """A connection, which is closed with this at the latest."""
+        self._sockets.append(self.network.connect(self.endpoint))
+        return self._sockets[-1]
 
     def ask(self, path: str = "/") -> socket.socket:
         """Send a request on a connection of its own; `answer` reads what comes."""
@@ -222,6 +225,8 @@ class Supervisor:
         """End whatever is left, and look whether the supervisor itself had a bug."""
         if not hasattr(self, "process"):
             return
+        for each in self._sockets:
+            each.close()
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
