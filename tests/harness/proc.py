@@ -2,6 +2,7 @@
 
 import os
 import select
+import time
 from pathlib import Path
 
 
@@ -68,8 +69,30 @@ def zombies(parent: int) -> list[int]:
     return [pid for pid in children(parent) if state(pid) == "Z"]
 
 
+def reaps_all(parent: int, timeout: float) -> bool:
+    """Wait until it has no dead children; no event tells of a wait(2) in another process."""
+    ends = time.monotonic() + timeout
+    while zombies(parent):
+        if time.monotonic() > ends:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 def children(parent: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{parent}/task").iterdir():
         found += [int(word) for word in (task / "children").read_text().split()]
     return found
+
+
+def switches(pid: int) -> int:
+    """How often its threads have gone to sleep by themselves, which is how often they woke up."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int(status(int(task.name))["voluntary_ctxt_switches"]) for task in tasks)
+
+
+def pss(pid: int) -> int:
+    """Bytes of memory, those that it shares divided by those who share them."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024

@@ -62,7 +62,7 @@ class Supervisor:
         self.process: subprocess.Popen[str]
         self.output: Output
         self._sockets: list[socket.socket] = []
-        self._environment = dict(os.environ)
+        self._environment = os.environ | {"PWD": str(ROOT)}
         if os.geteuid() != 0:
             runtime = folder / "run"
             runtime.mkdir(mode=0o700)
