@@ -174,6 +174,10 @@ class Executor:
             self.listeners.reset_queue(member, _MOST_RESET)
         waiting = self.listeners.queue(member)
         unready = _unready(self.engine.state)
+        self._steer_away(member)
+        if waiting and effect.migrate:
+            for listener in self.listeners:
+                listener.drop_spares()
         if waiting and effect.migrate and sockdiag.migrates() and self.listeners.may_leave(member, unready):
             self.losses.migrated += waiting
             _log.info("queue_migrated", sockets=member, connections=waiting)
@@ -184,6 +188,13 @@ class Executor:
             self.losses.reset += len(ports)
             _log.warning("queue_reset", sockets=member, connections=len(ports), client_ports=ports[:_PORTS_LOGGED])
         self.listeners.leave(member)
+
+    def _steer_away(self, member: int) -> None:
+        """While all are stopping, the set that was steered to may be the first to go."""
+        for listener in self.listeners:
+            others = [other for other in listener.members if other != member]
+            if listener.target == member and others:
+                listener.steer(others[0])
 
     def _said(self, instance: Instance, fields: Mapping[str, str]) -> None:
         """A message by sd_notify. READY is heard by who waits for it."""

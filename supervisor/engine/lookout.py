@@ -55,7 +55,7 @@ class Lookout:
                 event = await self._released(watch)
             case _:
                 event = await self.ways[type(watch)](watch)
-        self.engine.post(event)
+        self.engine.answer(watch, event)
 
     def _over(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

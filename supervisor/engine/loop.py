@@ -106,6 +106,11 @@ class Engine:
         finally:
             self._busy = False
 
+    def answer(self, watch: Watch, event: Event) -> None:
+        """A watch has seen what it was for. If the state after that asks for it again, it begins anew."""
+        self._watches.pop(watch, None)
+        self.post(event)
+
     def _take(self, event: Event) -> None:
         before = self.state
         self.state, effects = step(before, event)

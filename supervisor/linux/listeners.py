@@ -154,6 +154,11 @@ class Listener:
             if not rest or not self._shifts(spare):
                 self._drop(spare)
 
+    def drop_spares(self) -> None:
+        """Take out spares, which nobody accepts from. For when all others accept: for an instant any may be chosen."""
+        for spare in sorted(other for other in self._sockets if other < 0):
+            self._drop(spare)
+
     def settle(self) -> tuple[int, ...]:
         """Find members that a child took out by shutdown() on its copy, and set the program right; tell which.
 
