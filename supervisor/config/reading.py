@@ -5,42 +5,56 @@ Every key is validated and unknown ones are refused. An error names key, value a
 
 from __future__ import annotations
 
-import difflib
+import os
 import re
+import stat
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
-from supervisor.config.tables import (
-    Configuration,
-    ControlTable,
-    DrainTable,
-    HandoffTable,
-    ListenTable,
-    ReadyTable,
-    RestartTable,
-    ServiceTable,
-    StopTable,
-)
+from supervisor.config.faults import sentence
+from supervisor.config.tables import Configuration
 from supervisor.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
+_LARGEST = 1 << 20
+"""Bytes of a file. One that somebody wrote has a thousandth of it."""
 
 
 def load(path: Path) -> Configuration:
     """Read and check a file. Raises ConfigurationError, with every fault that was found."""
     try:
-        text = path.read_bytes().decode()
-        return parse(tomllib.loads(text), str(path))
+        return parse(tomllib.loads(_text(path)), str(path))
     except OSError as refused:
-        raise ConfigurationError(f"{path} cannot be read: {refused.strerror}") from refused
+        raise ConfigurationError(f"{path} cannot be read: {refused.strerror or refused}") from refused
     except UnicodeDecodeError as wrong:
-        raise ConfigurationError(f"{path} is not UTF-8 text (byte {wrong.start})") from wrong
-    except tomllib.TOMLDecodeError as wrong:
-        raise ConfigurationError(f"{path} is not TOML: {wrong}") from wrong
+        raise ConfigurationError(f"{path} is not UTF-8 text (byte {wrong.start}): save it as UTF-8") from wrong
+    except ValueError as wrong:  # TOMLDecodeError, and what int() and date() say of what looked like one
+        raise ConfigurationError(f"{path} is not TOML: {_one_line(wrong)}") from wrong
+    except RecursionError:
+        raise ConfigurationError(f"{path} is nested too deeply: want tables of plain values") from None
+
+
+def _text(path: Path) -> str:
+    """Of a plain file and nothing else: a pipe would keep the daemon waiting."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigurationError(f"{path} is not a file: want the path of a configuration (TOML)")
+        if found.st_size > _LARGEST:
+            raise ConfigurationError(f"{path} has {found.st_size} bytes: want a configuration of at most {_LARGEST}")
+        return os.read(descriptor, _LARGEST).decode()
+    finally:
+        os.close(descriptor)
+
+
+def _one_line(wrong: ValueError) -> str:
+    return "".join(each if each.isprintable() else "?" for each in str(wrong))[:_LARGEST_SHOWN]
+
+
+_LARGEST_SHOWN = 200
 
 
 def from_arguments(command: list[str], addresses: list[str], *, name: str | None, socket: str | None) -> Configuration:
@@ -55,53 +69,7 @@ def parse(data: dict[str, Any], source: str) -> Configuration:
     try:
         return Configuration.model_validate(data)
     except ValidationError as wrong:
-        raise ConfigurationError("; ".join(_sentence(source, fault) for fault in wrong.errors())) from None
-
-
-def _sentence(source: str, fault: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, a loose dict
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]).lstrip(".")
-    match fault["type"]:
-        case "missing":
-            return f"{source}: {key} is missing"
-        case "extra_forbidden":
-            return f"{source}: {key} is not a key{_nearest(fault['loc'])}"
-        case "value_error":
-            what = str(fault["ctx"]["error"])
-        case _:
-            what = fault["msg"][0].lower() + fault["msg"][1:]
-    if not key:
-        return f"{source}: {what}"
-    return f"{source}: {key} = {_shown(fault['input'])}: {what}"
-
-
-def _shown(value: object) -> str:
-    text = repr(value).replace("'", '"') if isinstance(value, (str, int, float, bool)) else repr(value)
-    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
-
-
-_LONGEST_SHOWN = 80
-
-
-def _nearest(location: tuple[int | str, ...]) -> str:
-    model: type[BaseModel] = Configuration
-    for part in location[:-1]:
-        if isinstance(part, int):
-            continue
-        model = _TABLES.get(part, model)
-    near = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
-    return f" (did you mean {near[0]}?)" if near else f"; known are {', '.join(model.model_fields)}"
-
-
-_TABLES: dict[int | str, type[BaseModel]] = {
-    "service": ServiceTable,
-    "listen": ListenTable,
-    "ready": ReadyTable,
-    "handoff": HandoffTable,
-    "drain": DrainTable,
-    "restart": RestartTable,
-    "stop": StopTable,
-    "control": ControlTable,
-}
+        raise ConfigurationError(sentence(source, wrong.errors(include_url=False))) from None
 
 
 def _named(text: str) -> dict[str, str]:

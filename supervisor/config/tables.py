@@ -5,38 +5,25 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import re
-from pathlib import Path
+from collections import Counter
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from supervisor.config.values import LIMITS, duration, limit, signal_name
+from supervisor.config import values
 from supervisor.core.model import Launch
 from supervisor.core.policy import Policy
+from supervisor.errors import ConfigurationError
 from supervisor.linux.address import TcpAddress
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}")
-_FROM_SYSTEMD = (
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_FDNAMES",
-    "LISTEN_PIDFDID",
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "FDSTORE",
-    "MAINPID",
-    "MANAGERPID",
-    "SYSTEMD_EXEC_PID",
-)
-"""Said to the supervisor and not to its children."""
-
-_OURS = ("LISTEN_FD", "READY_FD")
-
-
-Duration = Annotated[float, BeforeValidator(duration)]
-Positive = Annotated[float, BeforeValidator(duration), Field(gt=0)]
+Duration = Annotated[float, BeforeValidator(values.duration)]
+Positive = Annotated[float, BeforeValidator(values.some_time)]
+Name = Annotated[str, AfterValidator(values.name)]
+Word = Annotated[str, AfterValidator(values.word)]
+FullPath = Annotated[str, AfterValidator(values.path)]
+Variable = Annotated[str, AfterValidator(values.variable)]
+LimitName = Annotated[str, AfterValidator(values.limit_name)]
+Limit = Annotated[tuple[int, int], BeforeValidator(values.limit)]
 
 
 class _Table(BaseModel):
@@ -48,47 +35,23 @@ class _Table(BaseModel):
 class ServiceTable(_Table):
     """[service]: what is run, where and as whom."""
 
-    name: str
-    command: list[str] = Field(min_length=1)
-    directory: str | None = None
-    user: str | None = None
-    group: str | None = None
-    umask: Annotated[str, Field(pattern=r"^[0-7]{3,4}$")] | None = None
-    environment: dict[str, str] = Field(default_factory=dict)
-    limits: dict[str, int | str] = Field(default_factory=dict)
-    stdout: str | None = None
-    stderr: str | None = None
-    state_dir: str | None = None
-
-    @field_validator("name")
-    @classmethod
-    def _check_name(cls, value: str) -> str:
-        if not _NAME.fullmatch(value):
-            raise ValueError("want a name of letters, digits, and . _ @ - (63 at most)")
-        return value
+    name: Name
+    command: Annotated[list[Word], Field(min_length=1)]
+    directory: FullPath | None = None
+    user: Word | None = None
+    group: Word | None = None
+    umask: Annotated[str, AfterValidator(values.umask)] | None = None
+    environment: dict[Variable, Word] = Field(default_factory=dict)
+    limits: dict[LimitName, Limit] = Field(default_factory=dict)
+    stdout: FullPath | None = None
+    stderr: FullPath | None = None
+    state_dir: FullPath | None = None
 
     @field_validator("command")
     @classmethod
     def _check_command(cls, value: list[str]) -> list[str]:
-        if not value[0] or any("\0" in word for word in value):
-            raise ValueError("want the program and its arguments, each a string without NUL")
-        return value
-
-    @field_validator("environment")
-    @classmethod
-    def _check_environment(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, text in value.items():
-            if not name or "=" in name or "\0" in name + text:
-                raise ValueError(f"{name!r} cannot be the name of a variable, or its value has a NUL")
-            if name in (*_FROM_SYSTEMD, *_OURS) or name.startswith("GAPLESS_"):
-                raise ValueError(f"{name} is set by gapless itself: leave it out")
-        return value
-
-    @field_validator("directory", "stdout", "stderr", "state_dir")
-    @classmethod
-    def _check_path(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith("/"):
-            raise ValueError("want a full path, from / on")
+        if not value[0]:
+            raise ValueError("want the program first, which is no empty string")
         return value
 
     @field_validator("user")
@@ -105,36 +68,23 @@ class ServiceTable(_Table):
             _known(grp.getgrnam, value, "group")
         return value
 
-    @field_validator("limits")
-    @classmethod
-    def _check_limits(cls, value: dict[str, int | str]) -> dict[str, int | str]:
-        for name, text in value.items():
-            if name not in LIMITS:
-                raise ValueError(f"{name} is no limit; want one of {', '.join(LIMITS)}")
-            limit(name, text)
-        return value
-
 
 class ListenTable(_Table):
     """[[listen]]: one address."""
 
-    name: str | None = None
+    name: Name | None = None
     address: str
     mode: Literal["reuseport"] = "reuseport"
     backlog: int = Field(default=4096, ge=1, le=65535)
     v6only: bool | None = None
 
-    @field_validator("name")
-    @classmethod
-    def _check_name(cls, value: str | None) -> str | None:
-        if value is not None and not _NAME.fullmatch(value):
-            raise ValueError("want a name of letters, digits, and . _ @ - (63 at most)")
-        return value
-
     @field_validator("address")
     @classmethod
     def _check_address(cls, value: str) -> str:
-        TcpAddress.parse(value, name="new")
+        try:
+            TcpAddress.parse(values.address_text(value), name="new")
+        except ValueError as wrong:
+            raise ValueError(str(wrong).removeprefix(f"{value!r} ")) from None
         return value
 
     @model_validator(mode="after")
@@ -165,7 +115,7 @@ class HandoffTable(_Table):
 class DrainTable(_Table):
     """[drain]: how a replaced generation ends."""
 
-    signal: Annotated[str, BeforeValidator(signal_name)] = "TERM"
+    signal: Annotated[str, BeforeValidator(values.signal_name)] = "TERM"
     timeout: Positive = 30.0
     limit: int = Field(default=4, ge=1, le=100)
 
@@ -175,8 +125,17 @@ class RestartTable(_Table):
 
     delay: Positive = 0.1
     longest: Positive = 30.0
-    limit: int = Field(default=5, ge=1)
+    limit: int = Field(default=5, ge=1, le=1000)
     window: Positive = 60.0
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.longest < self.delay:
+            raise ValueError(
+                f"longest ({self.longest:g} s) is less than delay ({self.delay:g} s): "
+                "want the time between two starts to grow, from delay up to longest"
+            )
+        return self
 
 
 class StopTable(_Table):
@@ -188,17 +147,10 @@ class StopTable(_Table):
 class ControlTable(_Table):
     """[control]: the socket that commands come by."""
 
-    socket: str | None = None
-
-    @field_validator("socket")
-    @classmethod
-    def _check_socket(cls, value: str | None) -> str | None:
-        if value is not None and (not value.startswith("/") or len(value.encode()) > _LONGEST_SOCKET_PATH):
-            raise ValueError("want a full path of at most 107 bytes (sun_path, unix(7))")
-        return value
+    socket: Annotated[str, AfterValidator(values.socket_path)] | None = None
 
 
-_LONGEST_SOCKET_PATH = 107
+_NOT_PASSED_ON = frozenset((*values.FROM_SYSTEMD, *values.OURS))
 
 
 class Configuration(_Table):
@@ -215,12 +167,13 @@ class Configuration(_Table):
 
     @model_validator(mode="after")
     def _check_listeners(self) -> Self:
-        names = [each.name for each in self.addresses()]
-        if len(set(names)) < len(names):
-            raise ValueError(f"listen: two listeners are named {max(names, key=names.count)}: give each its own name")
-        texts = [str(each) for each in self.addresses() if each.port]
-        if len(set(texts)) < len(texts):
-            raise ValueError(f"listen: {max(texts, key=texts.count)} is there twice: leave one out")
+        addresses = self.addresses()
+        for name, count in Counter(each.name for each in addresses).items():
+            if count > 1:
+                raise ValueError(f'listen: {count} listeners have name = "{name}": want another name for each')
+        for text, count in Counter(str(each) for each in addresses if each.port).items():
+            if count > 1:
+                raise ValueError(f'listen: address = "{text}" is there {count} times: want it once')
         return self
 
     def addresses(self) -> list[TcpAddress]:
@@ -247,26 +200,35 @@ class Configuration(_Table):
     def launch(self) -> Launch:
         """How the server is run. Its environment is the supervisor's own, then what is configured."""
         service = self.service
-        inherited = {name: value for name, value in os.environ.items() if name not in (*_FROM_SYSTEMD, *_OURS)}
+        inherited = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
         identity = _identity(service.user) if service.user else {}
         return Launch(
             argv=tuple(service.command),
             environment=tuple(sorted((inherited | identity | service.environment).items())),
-            directory=service.directory or str(Path.cwd()),
+            directory=service.directory or _working_directory(),
             user=service.user,
             group=service.group,
             umask=None if service.umask is None else int(service.umask, 8),
-            limits=tuple((name, *limit(name, value)) for name, value in service.limits.items()),
+            limits=tuple((name, *both) for name, both in service.limits.items()),
             stdout=service.stdout,
             stderr=service.stderr,
         )
 
 
+def _working_directory() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - what the kernel says, and no Path is wanted of it
+    except OSError:
+        raise ConfigurationError(
+            "the folder that gapless was started in is gone: start it elsewhere, or give service.directory"
+        ) from None
+
+
 def _known(look_up: Any, name: str, kind: str) -> None:  # noqa: ANN401 - pwd.getpwnam or grp.getgrnam
     try:
         look_up(name)
-    except KeyError:
-        raise ValueError(f"there is no such {kind} on this host") from None
+    except (KeyError, ValueError):
+        raise ValueError(f"want the name of a {kind} of this host: there is none of that name") from None
 
 
 def _identity(user: str) -> dict[str, str]:

@@ -1,17 +1,48 @@
-"""Values as people write them in the configuration: durations, signals, limits."""
+"""Values as people write them in the configuration: durations, signals, limits, names, paths.
+
+Each function takes what is in the file and gives what the program uses, or raises ValueError with what would do.
+"""
 
 from __future__ import annotations
 
 import re
 import signal
 
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_DURATION = re.compile(
+    r"(?:(\d{1,9}(?:\.\d{1,9})?)h)?(?:(\d{1,9}(?:\.\d{1,9})?)m)?"
+    r"(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?",
+    re.ASCII,
+)
+_DURATIONS = '"500ms", "30s", "1m30s" or "2h"'
 _DURATION_UNITS = (3600.0, 60.0, 1.0, 0.001)
 _LONGEST = 365 * 24 * 3600.0
-
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}")
+_UMASK = re.compile(r"0?[0-7]{3}")
+_LONGEST_PATH = 4095
+_LONGEST_SOCKET_PATH = 107
+_LARGEST_LIMIT = 2**63 - 1
+_LARGEST_SCOPE = 2**32 - 1
+_SCHEME = re.compile(r"(?:tcp|https?)://", re.IGNORECASE)
 
 LIMITS = ("as", "core", "cpu", "data", "fsize", "memlock", "nofile", "nproc", "rss", "rtprio", "sigpending", "stack")
 """RLIMIT names, small and without the prefix."""
+
+FROM_SYSTEMD = (
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "LISTEN_PIDFDID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "FDSTORE",
+    "MAINPID",
+    "MANAGERPID",
+    "SYSTEMD_EXEC_PID",
+)
+"""Said to the supervisor and not to its children."""
+
+OURS = ("LISTEN_FD", "READY_FD")
 
 
 def duration(value: object) -> object:
@@ -20,27 +51,115 @@ def duration(value: object) -> object:
         match = _DURATION.fullmatch(value)
         if match and value:
             seconds = sum(float(n) * unit for n, unit in zip(match.groups("0"), _DURATION_UNITS, strict=True))
-            if seconds <= _LONGEST:
-                return seconds
-    raise ValueError("want a duration such as 500ms, 30s or 1m30s")
+            if seconds > _LONGEST:
+                raise ValueError("want at most a year (8760h)")
+            return seconds
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise ValueError("want it in quotes and with a unit: " + _DURATIONS)  # noqa: TRY004 - a wrong value in a file
+    if isinstance(value, str) and value.isdecimal():
+        raise ValueError("want it with a unit: " + _DURATIONS)
+    raise ValueError("want a duration: " + _DURATIONS)
+
+
+def some_time(value: object) -> object:
+    """A duration that is not 0."""
+    seconds = duration(value)
+    if seconds == 0:
+        raise ValueError("want a duration of more than 0")
+    return seconds
 
 
 def signal_name(value: object) -> object:
     """A signal by name, with or without SIG."""
     if isinstance(value, str):
         name = value.upper().removeprefix("SIG")
-        if f"SIG{name}" in signal.Signals.__members__ and name not in {"KILL", "STOP"}:
+        if name in {"KILL", "STOP"}:
+            raise ValueError("want a signal that a server can handle, such as TERM, QUIT or INT")
+        if f"SIG{name}" in signal.Signals.__members__:
             return name
-    raise ValueError("want a signal by name, such as TERM or QUIT; KILL and STOP cannot be handled by a server")
+    raise ValueError('want a signal by name, such as "TERM", "QUIT" or "INT"')
 
 
-def limit(name: str, value: int | str) -> tuple[int, int]:
-    """A number, or `soft:hard`; -1 or `unlimited` for no limit."""
-    words = str(value).split(":")
-    try:
-        numbers = [-1 if word in {"unlimited", "infinity", "-1"} else int(word) for word in words]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in {1, 2} or any(number < -1 for number in numbers):
-        raise ValueError(f'{name} = {value!r}: want a number, "soft:hard" or "unlimited"')
-    return numbers[0], numbers[-1]
+def limit_name(value: str) -> str:
+    """The name of a resource limit."""
+    if value not in LIMITS:
+        raise ValueError(f"want one of {', '.join(LIMITS)}")
+    return value
+
+
+def limit(value: object) -> object:
+    """Soft and hard of a number or `soft:hard`; -1 stands for `unlimited`."""
+    words = str(value).split(":", 2) if isinstance(value, str) else [value]
+    numbers = [_one_limit(word) for word in words]
+    soft, hard = numbers[0], numbers[-1]
+    if soft is None or hard is None or len(words) > 2:  # noqa: PLR2004 - soft and hard
+        raise ValueError('want a number, "SOFT:HARD" or "unlimited"')
+    if hard != -1 and (soft == -1 or soft > hard):
+        raise ValueError("want a soft limit that is not above the hard one")
+    return soft, hard
+
+
+def _one_limit(word: object) -> int | None:
+    if word in ("unlimited", "infinity"):
+        return -1
+    if isinstance(word, str) and word.isascii() and word.isdecimal() and len(word) < 20:  # noqa: PLR2004 - digits of the largest one
+        word = int(word)
+    if isinstance(word, int) and not isinstance(word, bool) and -1 <= word <= _LARGEST_LIMIT:
+        return word
+    return None
+
+
+def name(value: str) -> str:
+    """Of a service or a listener: it becomes a file's name, and a part of LISTEN_FDNAMES."""
+    if not _NAME.fullmatch(value):
+        raise ValueError("want 1 to 63 of the letters a to z, digits, and . _ @ -, with a letter or digit first")
+    return value
+
+
+def word(value: str) -> str:
+    """A string that execve(2) takes."""
+    if "\0" in value:
+        raise ValueError("want a string without NUL: the kernel ends it there")
+    return value
+
+
+def variable(value: str) -> str:
+    """The name of an environment variable."""
+    if not value or "=" in value or "\0" in value:
+        raise ValueError("want a variable's name, without = and NUL")
+    if value in (*FROM_SYSTEMD, *OURS) or value.startswith("GAPLESS_"):
+        raise ValueError("is set by gapless itself: leave it out")
+    return value
+
+
+def path(value: str) -> str:
+    """A full path."""
+    if not value.startswith("/") or "\0" in value or len(value.encode()) > _LONGEST_PATH:
+        raise ValueError("want a full path, from / on")
+    return value
+
+
+def socket_path(value: str) -> str:
+    """A full path that fits into sun_path (unix(7))."""
+    if len(path(value).encode()) > _LONGEST_SOCKET_PATH or value.endswith("/"):
+        raise ValueError(f"want the full path of a socket, of at most {_LONGEST_SOCKET_PATH} bytes")
+    return value
+
+
+def umask(value: str) -> str:
+    """Octal digits."""
+    if not _UMASK.fullmatch(value):
+        raise ValueError('want three octal digits in quotes, such as "022"')
+    return value
+
+
+def address_text(value: str) -> str:
+    """What may be an address: the usual mistakes are told apart here, before its parts are looked at."""
+    if value.startswith(("unix:", "udp:")):
+        raise ValueError("want a TCP address, such as 127.0.0.1:8080: other sockets are not served yet")
+    if _SCHEME.match(value):
+        raise ValueError("want it without the scheme, such as 127.0.0.1:8080")
+    scope = value.partition("%")[2].partition("]")[0]
+    if not value.isprintable() or (scope.isdecimal() and int(scope[:11]) > _LARGEST_SCOPE):
+        raise ValueError("want an address such as 127.0.0.1:8080, [::1]:8080 or [fe80::1%eth0]:8080")
+    return value

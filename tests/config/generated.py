@@ -1,0 +1,94 @@
+"""Configurations as hypothesis makes them: right ones, wrong ones, and right ones with something wrong in them."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+PLAIN = st.one_of(
+    st.booleans(),
+    st.integers(),
+    st.integers(-(10**5000), 10**5000),
+    st.floats(),
+    st.text(max_size=30),
+    st.sampled_from(
+        ["", "30s", "0s", "TERM", "KILL", "\0", "/", "/a", "unlimited", "1:2", "022", "auto", "http", ":1"]
+    ),
+    st.dates(),
+    st.datetimes(),
+    st.times(),
+)
+ANYTHING = st.recursive(
+    PLAIN,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=4)),
+    max_leaves=8,
+)
+DURATIONS = st.sampled_from(["1ms", "500ms", "30s", "1m30s", "2h", "0.5s", "8760h"])
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,10}", fullmatch=True)
+ADDRESSES = st.one_of(
+    st.builds("{}:{}".format, st.ip_addresses(v=4), st.integers(0, 65535)),
+    st.builds("[{}]:{}".format, st.ip_addresses(v=6), st.integers(0, 65535)),
+    st.builds("[fe80::1%{}]:{}".format, st.sampled_from(["eth0", "1", "9" * 30]), st.integers(0, 65535)),
+    st.builds(":{}".format, st.integers(0, 65535)),
+)
+WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=10)
+
+
+def table(required: dict[str, st.SearchStrategy[Any]], optional: dict[str, st.SearchStrategy[Any]]) -> Any:  # noqa: ANN401 - a strategy of what JSON and TOML can say
+    return st.fixed_dictionaries(required, optional=optional)
+
+
+SERVICES = table(
+    {"name": NAMES, "command": st.lists(WORDS, max_size=3).map(lambda rest: ["/bin/true", *rest])},
+    {
+        "directory": WORDS.map(lambda text: f"/{text}"),
+        "user": st.just("root"),
+        "group": st.just("root"),
+        "umask": st.sampled_from(["022", "0077", "000"]),
+        "environment": st.dictionaries(st.from_regex(r"[A-Z]{1,5}[.]?", fullmatch=True), WORDS, max_size=3),
+        "limits": st.dictionaries(
+            st.sampled_from(["nofile", "core"]), st.sampled_from([0, 1024, "unlimited", "1:2", "5:unlimited"])
+        ),
+        "stdout": st.just("/dev/null"),
+        "state_dir": st.just("/nowhere"),
+    },
+)
+LISTENERS = table(
+    {"address": ADDRESSES}, {"name": NAMES, "backlog": st.integers(1, 65535), "mode": st.just("reuseport")}
+)
+RIGHT = table(
+    {"service": SERVICES, "listen": st.lists(LISTENERS, min_size=1, max_size=4)},
+    {
+        "ready": table({}, {"method": st.sampled_from(["auto", "pipe", "accept"]), "timeout": DURATIONS}),
+        "handoff": table({}, {"mode": st.just("overlap"), "probation": DURATIONS | st.just("0s")}),
+        "drain": table({}, {"signal": st.sampled_from(["TERM", "SIGQUIT", "int"]), "limit": st.integers(1, 100)}),
+        "restart": table({}, {"delay": DURATIONS, "limit": st.integers(1, 1000), "longest": DURATIONS}),
+        "stop": table({}, {"timeout": DURATIONS}),
+        "control": table({}, {"socket": st.just("/run/x.sock")}),
+    },
+)
+
+
+@st.composite
+def spoilt(draw: st.DrawFn) -> dict[str, Any]:
+    """A right one of which some values, or whole tables, are something else."""
+    made: dict[str, Any] = draw(RIGHT)
+    for _ in range(draw(st.integers(1, 3))):
+        place: Any = made
+        while True:
+            keys = list(range(len(place))) if isinstance(place, list) else list(place)
+            if not keys:
+                break
+            key = draw(st.sampled_from(keys))
+            deeper = place[key]
+            if isinstance(deeper, (dict, list)) and deeper and draw(st.integers(0, 3)):
+                place = deeper
+                continue
+            match draw(st.integers(0, 3)):
+                case 0 if isinstance(place, dict):
+                    del place[key]
+                case 1 if isinstance(place, dict):
+                    place[draw(st.text(max_size=20))] = place.pop(key)
+                case _:
+                    place[key] = draw(ANYTHING)
+            break
+    return made
