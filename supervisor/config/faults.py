@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _MOST = 8
 """Faults that are told at a time."""
 _LONGEST_SHOWN = 60
+_DEPTH_OF_KEY = 4
+"""`service`, `environment`, the key, and pydantic's mark for a fault in the key itself."""
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 _WANTED = {
@@ -51,7 +53,8 @@ def sentence(source: str, faults: Sequence[Any]) -> str:
 
 
 def _one(fault: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, a loose dict
-    location = tuple(part for part in fault["loc"] if part != "[key]")
+    of_key = len(fault["loc"]) == _DEPTH_OF_KEY and fault["loc"][-1] == "[key]"
+    location = fault["loc"][:-1] if of_key else fault["loc"]
     key, value = _key(location), fault["input"]
     match fault["type"]:
         case "missing":
@@ -64,7 +67,7 @@ def _one(fault: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, a loose 
             what = f"want {_wanted_instead(location, fault)}"
     if not key:
         return what
-    if "[key]" in fault["loc"] or isinstance(value, dict):
+    if of_key or isinstance(value, dict):
         return f"{key}: {what}"
     return f"{key} = {shown(value)}: {what}"
 

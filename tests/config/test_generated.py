@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from supervisor.config import reading
@@ -72,6 +72,7 @@ def test_spoilt_ones(data: dict[str, Any]) -> None:
 
 @settings(MANY, max_examples=1000)
 @given(st.dictionaries(st.text(max_size=10) | st.sampled_from(["service", "listen"]), ANYTHING, max_size=4))
+@example({"[key]": []})
 def test_anything(data: dict[str, Any]) -> None:
     try:
         taken(reading.parse(data, "test"))
