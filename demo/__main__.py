@@ -17,7 +17,7 @@ from rich.text import Text
 
 from demo import account, report
 from demo.chronicle import Chronicle, Line
-from demo.releases import DYING, GOOD, REFUSED, VERSIONS, build
+from demo.releases import CRASH_AFTER, DYING, GOOD, REFUSED, VERSIONS, build
 from demo.stage import RATE, Stage, StageError
 
 if TYPE_CHECKING:
@@ -115,11 +115,13 @@ class Show:
 def crash_in(stage: Stage, chronicle: Chronicle) -> account.Crash | None:
     """The server that died while it had clients."""
     for handoff in chronicle.handoffs:
-        if handoff.back is not None and handoff.pid is not None:
+        if handoff.back is not None and handoff.pid is not None and handoff.started is not None:
             resets = (each["client_ports"] for each in stage.log() if each.get("event") == "queue_reset")
             queued = frozenset(port for ports in resets for port in ports)
             accepted = account.accepted_by(stage.connections, handoff.pid)
-            return account.Crash(handoff.new, handoff.pid, handoff.back, accepted, queued)
+            return account.Crash(
+                handoff.new, handoff.pid, handoff.started + CRASH_AFTER, handoff.back, accepted, queued
+            )
     return None
 
 

@@ -12,10 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AFTERMATH = 0.25
-"""Seconds after a crash within which a connection that the crashed process held is seen to be broken."""
-
-_FOREWARNING = 0.02
-"""Seconds by which a client may see the crash before the supervisor does."""
+"""Seconds after a crash was noticed within which a connection that the crashed process held is seen to be broken."""
 
 Span = tuple[float, float]
 
@@ -70,7 +67,10 @@ class Crash:
 
     version: str
     pid: int
-    at: float
+    earliest: float
+    """The process cannot have crashed before: a client may see it some time before the supervisor does."""
+    noticed: float
+    """When the supervisor knew."""
     accepted: frozenset[int] = frozenset()
     """Client ports of the connections that it had accepted."""
     queued: frozenset[int] = frozenset()
@@ -78,7 +78,7 @@ class Crash:
 
     def holds(self, failure: dict[str, Any]) -> bool:
         """Whether this failure is that process's own: its connection, at the instant of its death."""
-        near = self.at - _FOREWARNING <= failure["t"] <= self.at + AFTERMATH
+        near = self.earliest <= failure["t"] <= self.noticed + AFTERMATH
         return near and failure["port"] in self.accepted | self.queued
 
 

@@ -16,7 +16,7 @@ def summary(*failures: dict[str, Any], failed: int | None = None) -> dict[str, A
     return {"failed": len(failures) if failed is None else failed, "failures": list(failures)}
 
 
-CRASH = Crash("v8", 77, 100.0, accepted=frozenset({4001}), queued=frozenset({4002}))
+CRASH = Crash("v8", 77, earliest=99.97, noticed=100.0, accepted=frozenset({4001}), queued=frozenset({4002}))
 
 
 def test_percentiles_are_of_the_nearest_rank() -> None:
@@ -43,7 +43,7 @@ def test_an_empty_window_has_no_percentile() -> None:
 
 
 def test_a_failure_is_the_crashed_process_own_only_at_its_death_and_on_its_connections() -> None:
-    verdict = judge(summary(failure(4001, 100.01), failure(4002, 100.01)), CRASH)
+    verdict = judge(summary(failure(4001, 99.98), failure(4002, 100.01)), CRASH)
     assert (len(verdict.inside), len(verdict.queued), verdict.lost_count) == (1, 1, 0)
 
 
