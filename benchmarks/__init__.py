@@ -1,0 +1,1 @@
+"""Figures to compare gapless with others by; `scripts/benchmark` runs it."""
