@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tests.harness.load import Failure, Found
+from tests.harness.output import Event
 from tests.harness.supervisor import Supervisor
 
 _NEAR = 2.0
@@ -27,23 +28,32 @@ def blame(supervisor: Supervisor, found: Found) -> Blame:
     """Sort them. A process accepts one connection at a time, so a crash explains at most one that is not logged."""
     crashes = _crashes(supervisor)
     log = supervisor.connection_log()
-    theirs = {port for port, pid in log if pid in crashes}
     anybodys = {port for port, _ in log}
-    reset = {port for event in supervisor.events("queue_reset") for port in event["client_ports"]}
+    theirs = [(port, crashes[pid]) for port, pid in log if pid in crashes]
+    reset = [(port, _when(event)) for event in supervisor.events("queue_reset") for port in event["client_ports"]]
     sorted_out = Blame([], [], [], [])
     free = dict(crashes)
     for each in found.failures:
         near = [pid for pid, at in free.items() if abs(at - each.at) < _NEAR]
-        if each.port in theirs:
-            sorted_out.crashed.append(each)
-        elif each.port in reset:
+        if _explains(reset, each):
             sorted_out.queued.append(each)
+        elif _explains(theirs, each):
+            sorted_out.crashed.append(each)
         elif each.port not in anybodys and each.kind != "refused" and near:
             del free[near[0]]
             sorted_out.unlogged.append(each)
         else:
             sorted_out.others.append(each)
     return sorted_out
+
+
+def _explains(happened: list[tuple[int, float]], failure: Failure) -> bool:
+    """A client's port is used again: what happened to it must have happened then."""
+    return any(port == failure.port and abs(at - failure.at) < _NEAR for port, at in happened)
+
+
+def _when(event: Event) -> float:
+    return datetime.fromisoformat(event["timestamp"]).timestamp()
 
 
 def _crashes(supervisor: Supervisor) -> dict[int, float]:
@@ -61,7 +71,7 @@ def _crashes(supervisor: Supervisor) -> dict[int, float]:
             case "generation_told" | "generation_killed":
                 told.add(generation)
             case _ if generation not in told and generation in running:
-                crashes[running.pop(generation)] = datetime.fromisoformat(event["timestamp"]).timestamp()
+                crashes[running.pop(generation)] = _when(event)
             case _:
                 pass
     return crashes

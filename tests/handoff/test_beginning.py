@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import builds
 from tests.handoff.conftest import Make
+from tests.harness import builds
 from tests.harness.supervisor import Supervisor
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.handoff.blame import blame
 from tests.harness import builds
 from tests.harness.load import Load
 from tests.harness.supervisor import Supervisor, answer
-from tests.handoff.blame import blame
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,6 @@ def test_every_third_is_broken(
     running.answered(100, version="v1")
     found = running.stop()
     sorted_out = blame(supervisor, found)
-    print(f"{found.requests} requests, {found.summary['kinds']}, {sorted_out}")
     assert not sorted_out.others, sorted_out.others
     losses = supervisor.status()["queue_losses"]
     if migrate:

@@ -29,7 +29,6 @@ def test_killed_under_load_it_is_started_again_and_nobody_else_loses(
         supervisor.event("generation_ready", mark)
     running.answered(300)
     sorted_out = blame(supervisor, running.stop())
-    print(sorted_out)
     assert not sorted_out.others
     assert not sorted_out.queued
     assert supervisor.status()["queue_losses"] == {"migrated": 0, "reset": 0}

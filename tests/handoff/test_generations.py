@@ -13,10 +13,10 @@ def test_a_long_drain_meets_two_upgrades(networked: Supervisor, load: Callable[.
     supervisor.start(v1)
     running = load(supervisor)
     running.answered(100)
-    slow = [supervisor.ask("/slow?ms=8000")]
+    slow = [supervisor.ask("/slow?ms=4500")]
     supervisor.upgrade(v2)
     supervisor.event("generation_told", generation=1)
-    slow.append(supervisor.ask("/slow?ms=6000"))
+    slow.append(supervisor.ask("/slow?ms=3500"))
     supervisor.upgrade(v1)
     supervisor.event("generation_told", generation=2)
     roles = {each["generation"]: each["role"] for each in supervisor.status()["generations"]}
@@ -25,7 +25,7 @@ def test_a_long_drain_meets_two_upgrades(networked: Supervisor, load: Callable[.
     running.answered(500, version="v2")
     answers = [answer(each) for each in slow]
     assert [(each.status, each.version) for each in answers] == [(200, "v1"), (200, "v2")]
-    assert [each.body for each in answers] == ["waited 8s\n", "waited 6s\n"]
+    assert [each.body for each in answers] == ["waited 4.5s\n", "waited 3.5s\n"]
     for generation in (1, 2, 3):
         assert supervisor.event("generation_ended", generation=generation)["exit"] == "exit status 0"
     running.stop().no_failures()
@@ -36,7 +36,7 @@ def test_the_cap_on_draining_generations_ends_the_oldest_first(supervisor: Super
     supervisor.start(v1)
     slow = []
     for number in range(3):
-        slow.append(supervisor.ask("/slow?ms=600000"))
+        slow.append(supervisor.ask("/slow?ms=350000"))
         supervisor.upgrade((v2, v1)[number % 2])
     ended = supervisor.event("generation_ended")
     assert (ended["generation"], ended["exit"]) == (1, "killed by SIGKILL")
