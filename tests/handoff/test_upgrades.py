@@ -15,7 +15,7 @@ from tests.harness.supervisor import Supervisor
     [("0s", 60, 2600), ("200ms", 30, 2600), ("5s", 2, 2600)],
     ids=["no-probation", "short", "5s"],
 )
-def test_no_request_is_lost(  # noqa: PLR0913, PLR0917 - most are fixtures
+def test_no_request_is_lost(
     record_property: Callable[[str, object], None],
     networked: Supervisor,
     load: Callable[..., Load],

@@ -1,4 +1,4 @@
-"""The Go programs that the tests run: built when they are first wanted, and kept in build/ by what they were made of."""
+"""The Go programs that the tests run: built when they are first wanted, kept in build/ by what they were made of."""
 
 import hashlib
 import os
@@ -42,7 +42,7 @@ def _build(folder: str, flags: str, machine: str = "") -> Path:
         _KEPT.mkdir(parents=True, exist_ok=True)
         unfinished = built.with_suffix(f".{os.getpid()}")
         environment = os.environ | ({"GOARCH": machine} if machine else {})
-        command = [
+        command: list[str | Path] = [
             ROOT / "scripts/go",
             "build",
             "-C",
