@@ -43,7 +43,7 @@ def test_no_order_of_events_breaks_an_invariant(start: Start) -> None:
     depth = start.depth + DEEPER
     seen = explored(start, depth)
     generations = max(len(world.state.generations) for world in seen.worlds)
-    print(  # noqa: T201 - the figures, for whoever runs it with -s
+    print(
         f"\n{start.name}: {depth} events deep, {start.bounds.asks} requests, 2 releases, {generations} generations:"
         f" {len(seen.worlds):,} worlds, {seen.steps:,} steps"
     )
