@@ -195,7 +195,7 @@ class Circus(Tool):
 
     name = "circus"
     title = "circus"
-    how = "`HUP`, which is `circusctl reload` without the 0.2 s that circusctl takes to start; defaults"
+    how = "`HUP`, which is `circusctl reload` without the start of circusctl itself (0.1 s); defaults"
     daemon: ClassVar[Path]
 
     def command(self) -> list[str]:
