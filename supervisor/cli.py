@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
+import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from supervisor import __version__
 from supervisor.errors import GaplessError, HostError, OperatorError, UnreachableError
@@ -18,30 +21,62 @@ if TYPE_CHECKING:
 
 DONE, FAILED, USAGE, ROLLED_BACK, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4, 5
 """Exit statuses."""
+_BY_ITSELF = frozenset({"run", "check"})
+"""Commands that ask no supervisor."""
+
+
+class UsageError(OperatorError):
+    """The command line itself is not as it should be."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as for every other failure."""
+        self.exit(USAGE, f"gapless: {message} (see {self.prog} --help)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. A failure is one line on standard error, never a traceback."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    before, after = _split(words)
-    arguments = _parser().parse_args(before, argparse.Namespace(words=after, socket=None, service=None))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show an arrow shows a question mark
     try:
-        status: int = arguments.does(arguments)
-    except UnreachableError as error:
-        return _complain(error, UNREACHABLE)
-    except OperatorError as error:
-        return _complain(error, REFUSED if arguments.command in {"upgrade", "rollback", "abort"} else FAILED)
-    except HostError as error:
-        return _complain(error, FAILED)
-    except KeyboardInterrupt:
-        return 130
+        status = _do(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
     except BrokenPipeError:
-        sys.stderr.close()
-        return 141
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it once more at its end
+        return 128 + signal.SIGPIPE
+    except OSError as refused:
+        return _complain(refused.strerror or str(refused), FAILED)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     return status
 
 
-def _complain(error: GaplessError, status: int) -> int:
+def _do(words: list[str]) -> int:
+    before, after = _split(words)
+    parser = _parser()
+    arguments = parser.parse_args(before, argparse.Namespace(words=after, socket=None, service=None))
+    if after and arguments.command != "run":
+        parser.error("only run takes a command after --")
+    try:
+        status: int = arguments.does(arguments)
+    except UsageError as error:
+        return _complain(error, USAGE)
+    except UnreachableError as error:
+        return _complain(error, UNREACHABLE)
+    except OperatorError as error:
+        return _complain(error, FAILED if arguments.command in _BY_ITSELF else REFUSED)
+    except HostError as error:
+        return _complain(error, FAILED)
+    except (LookupError, TypeError, ValueError, AttributeError) as odd:
+        if arguments.command in _BY_ITSELF:
+            raise
+        return _complain(f"the answer makes no sense ({odd!r}): is the supervisor of another version?", UNREACHABLE)
+    return status
+
+
+def _complain(error: GaplessError | str, status: int) -> int:
     print(f"gapless: {error}", file=sys.stderr)
     return status
 
@@ -55,23 +90,26 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    which = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    which = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     which.add_argument("--socket", metavar="PATH", help="the control socket of the supervisor that is meant")
     which.add_argument("--service", metavar="NAME", help="the service that is meant; needless if there is only one")
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="gapless",
+        allow_abbrev=False,
         description="Replaces the binary of a running server without losing a request.",
+        epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 rolled back, 4 refused, 5 no supervisor was reached.",
         parents=[which],
     )
     parser.add_argument("--version", action="version", version=f"gapless {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, does: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text, parents=[which])
+        made = commands.add_parser(name, help=text, description=text, parents=[which], allow_abbrev=False)
         made.set_defaults(does=does)
         return made
 
     run = command("run", _run, "supervise a server: gapless run CONFIG, or gapless run --listen ADDR -- COMMAND")
+    run.usage = "gapless run CONFIG\n       gapless run --listen ADDR [--listen ADDR...] [--service NAME] -- COMMAND..."
     run.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="the configuration file (TOML)")
     run.add_argument("--listen", action="append", default=[], metavar="ADDR", help="[NAME=]HOST:PORT; repeatable")
     check = command("check", _check, "check a configuration and the release that it names; start nothing")
@@ -105,10 +143,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
     by_file = arguments.config is not None
     if by_file == bool(arguments.listen or arguments.words):
-        raise OperatorError("give a configuration file, or --listen ADDR and -- COMMAND, and not both")
+        raise UsageError("give either a configuration file, or --listen ADDR -- COMMAND")
     if not by_file and not (arguments.listen and arguments.words):
-        raise OperatorError("without a configuration file, both --listen ADDR and -- COMMAND are needed")
+        raise UsageError("without a configuration file both are needed: --listen ADDR -- COMMAND")
     if by_file:
+        if arguments.socket or arguments.service:
+            raise UsageError("the configuration file says socket and service itself: leave --socket and --service out")
         path = arguments.config.absolute()
         return run(lambda: reading.load(path))
     configuration = reading.from_arguments(
@@ -120,6 +160,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from supervisor.daemon import check  # noqa: PLC0415 - the other commands do without the models
 
+    if arguments.socket or arguments.service:
+        raise UsageError("check asks no supervisor: leave --socket and --service out")
     for line in check(arguments.config):
         print(line)
     return DONE
@@ -178,11 +220,14 @@ def _client(arguments: argparse.Namespace) -> Client:
     if arguments.socket:
         return Client(Path(arguments.socket))
     if arguments.service:
+        if "/" in arguments.service or arguments.service in {".", ".."}:
+            raise UsageError(f"{arguments.service} is no service's name: say --socket PATH for a socket")
         return Client(control_socket(arguments.service, None))
     found = sorted(runtime_root().glob("*/control.sock"))
-    if not found:
+    living = [path for path in found if Client(path).answers] if len(found) > 1 else found
+    if not living:
         raise UnreachableError(f"no supervisor was found in {runtime_root()}: say --socket PATH or --service NAME")
-    if len(found) > 1:
-        names = ", ".join(path.parent.name for path in found)
-        raise OperatorError(f"there are several services ({names}): say --service NAME")
-    return Client(found[0])
+    if len(living) > 1:
+        names = ", ".join(path.parent.name for path in living)
+        raise UsageError(f"there are several services ({names}): say --service NAME")
+    return Client(living[0])

@@ -29,18 +29,21 @@ def follow(client: Client, what: str, *, quiet: bool, until_drained: bool) -> di
     """Ask, and wait for what comes of it, telling each step. The events are listened to before anything is asked."""
     with client.events() as events:
         asked = client.call("POST", f"/v1/{what}")
-        if "result" in asked:
-            if not quiet:
-                _tell_end(asked)
-            return asked
-        teller = _Quiet() if quiet else _teller()
-        with teller:
-            outcome = _outcome(events, asked["request"], teller, aborts=what == "abort")
-            if until_drained and outcome["result"] == "done" and "from_generation" in outcome:
-                _await_end(events, outcome["from_generation"], teller)
+        try:
+            outcome = asked if "result" in asked else _followed(events, asked["request"], what, quiet=quiet)
+            if until_drained and outcome["result"] == "done":
+                _await_end(client, events, outcome.get("from_generation"), quiet=quiet)
+        except KeyboardInterrupt:
+            print("gapless: no longer waiting; what was asked for goes on", file=sys.stderr)
+            raise
     if not quiet:
         _tell_end(outcome)
     return outcome
+
+
+def _followed(events: Iterator[dict[str, Any]], request: str, what: str, *, quiet: bool) -> dict[str, Any]:
+    with _Quiet() if quiet else _teller() as teller:
+        return _outcome(events, request, teller, aborts=what == "abort")
 
 
 def print_json(answer: dict[str, Any]) -> None:
@@ -57,9 +60,14 @@ def print_events(client: Client, *, machine: bool) -> None:
 
 def _line(event: dict[str, Any]) -> str:
     shown = {key: value for key, value in event.items() if key not in {"event", "at"} and value is not None}
-    fields = " ".join(f"{key}={value}" for key, value in shown.items())
+    fields = " ".join(f"{key}={_word(value)}" for key, value in shown.items())
     clock = time.strftime("%H:%M:%S", time.localtime(event["at"]))
-    return f"{clock}.{int(event['at'] % 1 * 1000):03} {event['event']} {fields}"
+    return f"{clock}.{int(event['at'] % 1 * 1000):03} {event['event']:18} {fields}".rstrip()
+
+
+def _word(value: Any) -> str:  # noqa: ANN401 - whatever JSON can say
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if text.isprintable() and not set(text) & {" ", '"', "="} else json.dumps(text, ensure_ascii=False)
 
 
 def _outcome(events: Iterator[dict[str, Any]], request: str, teller: Teller, *, aborts: bool) -> dict[str, Any]:
@@ -79,7 +87,7 @@ def _outcome(events: Iterator[dict[str, Any]], request: str, teller: Teller, *, 
             case "handoff_ended" if event["request"] == request:
                 return _as_outcome(event, request, event["result"])
             case "handoff_ended" if event.get("undone_by") == request or aborts:
-                return _as_outcome(event, request, "refused" if event["result"] == "committed" else "committed")
+                return _as_undone(event, request)
             case _:
                 pass
     raise UnreachableError("the supervisor ended before the handoff did: see its log")
@@ -91,25 +99,50 @@ def _as_outcome(event: dict[str, Any], request: str, result: str) -> dict[str, A
     return {"request": request, "result": "done" if result == "committed" else result, **known}
 
 
-def _await_end(events: Iterator[dict[str, Any]], generation: int, teller: Teller) -> None:
-    teller.phase(f"generation {generation} is finishing what it has", {})
-    for event in events:
-        if event["event"] == "generation_ended" and event["generation"] == generation:
-            return
+def _as_undone(event: dict[str, Any], request: str) -> dict[str, Any]:
+    """What it is to the one who wanted it undone: the way back, from the new generation to the old."""
+    if event["result"] == "committed":
+        return {"request": request, "result": "refused", "reason": "it was committed before it could be undone"}
+    return {
+        "request": request,
+        "result": "done",
+        "handoff": event["handoff"],
+        "from_generation": event["to_generation"],
+        "from_release": event["to_release"],
+        "to_generation": event["from_generation"],
+        "to_release": event["from_release"],
+        "seconds": event["seconds"],
+    }
+
+
+def _await_end(client: Client, events: Iterator[dict[str, Any]], generation: int | None, *, quiet: bool) -> None:
+    """Wait until a generation has ended, unless it has already. Its end cannot be missed: events are kept for us."""
+    living = {each["generation"] for each in client.call("GET", "/v1/status")["generations"]}
+    if generation not in living:
+        return
+    with _Quiet() if quiet else _teller() as teller:
+        teller.phase(f"generation {generation} is finishing what it has", {})
+        for event in events:
+            if event["event"] == "generation_ended" and event["generation"] == generation:
+                return
+    raise UnreachableError(f"the supervisor ended before generation {generation} did: see its log")
 
 
 def _tell_end(outcome: dict[str, Any]) -> None:
     reason = f": {outcome['reason']}" if outcome.get("reason") else ""
     match outcome["result"]:
-        case "done" if "to_generation" in outcome:
-            serves = f"generation {outcome['to_generation']} serves {outcome['to_release']}"
-            print(f"done in {outcome['seconds']:.2f} s: {serves}" if not reason else f"done{reason}")
+        case "done":
+            took = f" in {outcome['seconds']:.2f} s" if "seconds" in outcome else ""
+            serves = (
+                f"generation {outcome['to_generation']} serves {outcome.get('to_release') or outcome.get('release')}"
+            )
+            print(f"done{took}: {serves}" if outcome.get("to_generation") else f"done{took}{reason}")
         case "rolled back":
             print(f"rolled back{reason}; generation {outcome['from_generation']} serves on", file=sys.stderr)
         case "refused":
             print(f"refused{reason}", file=sys.stderr)
-        case _:
-            print(f"{outcome['result']}{reason}")
+        case other:
+            print(f"{other}{reason}")
 
 
 class Teller:

@@ -6,6 +6,7 @@ import time
 from typing import Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 
 from supervisor.cli_ask import Teller
 
@@ -30,12 +31,12 @@ class LiveTeller(Teller):
         self._finish()
         about = f"generation {event['candidate']}: " if event.get("candidate") else ""
         self._text, self._since = f"{about}{text}", time.monotonic()
-        self._status.update(self._text)
+        self._status.update(escape(self._text))
 
     def _finish(self) -> None:
         if self._text:
-            self._console.print(f"[green]✓[/] {self._text} [dim]{time.monotonic() - self._since:.3f} s[/]")
+            self._console.print(f"[green]✓[/] {escape(self._text)} [dim]{time.monotonic() - self._since:.3f} s[/]")
         self._text = ""
 
     def _say(self, text: str) -> None:
-        self._console.print(f"  [dim]{text}[/]")
+        self._console.print(f"  [dim]{escape(text)}[/]")

@@ -8,14 +8,38 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
+
+from supervisor.cli_layout import Column, Row, clean, lay_out, wrapped
 
 if TYPE_CHECKING:
     from supervisor.control.client import Client
 
 _COLOURS = {"serving": "green", "candidate": "cyan", "standby": "blue", "draining": "yellow"}
 _EVERY = 1.0
+_UNBOUNDED = 500
+"""Columns where there is no terminal: whoever reads a pipe can wrap lines, and cannot put them together again."""
+
+_GENERATION = (
+    Column("gen", right=True),
+    Column("role"),
+    Column("release", shrinks=True),
+    Column("pid", right=True, goes=1),
+    Column("age", right=True, goes=2),
+    Column("memory", right=True, goes=3),
+    Column("cpu", right=True, goes=4),
+    Column("conns", right=True),
+    Column("queue", right=True),
+)
+_HANDOFF = (
+    Column("ended"),
+    Column("no", right=True),
+    Column("asked by", goes=2),
+    Column("generation"),
+    Column("release", shrinks=True),
+    Column("took", right=True, goes=1),
+    Column("result"),
+)
 
 
 def as_json(client: Client) -> None:
@@ -25,15 +49,17 @@ def as_json(client: Client) -> None:
 
 def show(client: Client) -> None:
     """Once."""
-    Console(highlight=False).print(_page(client.call("GET", "/v1/status")))
+    console = _console()
+    console.print(_page(client.call("GET", "/v1/status"), console.width))
 
 
 def watch(client: Client) -> None:
     """Again and again, until interrupted."""
-    with Live(_page(client.call("GET", "/v1/status")), auto_refresh=False, screen=False) as live:
+    console = _console()
+    with Live(_page(client.call("GET", "/v1/status"), console.width), console=console, auto_refresh=False) as live:
         while True:
             time.sleep(_EVERY)
-            live.update(_page(client.call("GET", "/v1/status")), refresh=True)
+            live.update(_page(client.call("GET", "/v1/status"), console.width), refresh=True)
 
 
 def history(client: Client, *, machine: bool) -> None:
@@ -42,96 +68,95 @@ def history(client: Client, *, machine: bool) -> None:
     if machine:
         print(json.dumps(entries, indent=2))
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("ended", "handoff", "asked by", "from", "to", "took", "result"):
-        table.add_column(heading)
-    for entry in entries:
-        table.add_row(*_history_row(entry))
-    Console(highlight=False).print(table if entries else "no handoff has ended yet")
+    console = _console()
+    if not entries:
+        console.print("no handoff has ended yet")
+        return
+    rows = [_handoff_row(entry) for entry in entries]
+    console.print(Group(*lay_out(_HANDOFF, rows, "reason", console.width)))
 
 
-def _history_row(entry: dict[str, Any]) -> list[str]:
-    asked = entry["way"] if entry["uid"] is None else f"{entry['ask']} by uid {entry['uid']}"
-    result = entry["result"] + (f": {entry['reason']}" if entry["reason"] else "")
-    return [
-        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry["ended"])),
-        str(entry["handoff"]),
-        asked,
-        f"{entry['from']['generation']}  {entry['from']['release']}",
-        f"{entry['to']['generation'] or ''}  {entry['to']['release'] or ''}".strip(),
-        f"{sum(entry['phases'].values()):.2f} s",
-        result,
-    ]
+def _console() -> Console:
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal and "COLUMNS" not in console._environ:  # noqa: SLF001 - where rich keeps what it reads
+        console.width = _UNBOUNDED
+    return console
 
 
-def _page(status: dict[str, Any]) -> Group:
-    return Group(_head(status), _generations(status), *_remarks(status))
+def _page(status: dict[str, Any], width: int) -> Group:
+    rows = [_generation_row(each, status["now"]) for each in status["generations"]]
+    table = lay_out(_GENERATION, rows, "doing", width) if rows else []
+    return Group(*_head(status, width), *table, *_remarks(status))
 
 
-def _head(status: dict[str, Any]) -> Text:
-    addresses = "  ".join(f"{each['name']} {each['address']}" for each in status["listeners"])
-    doing = status["doing"] + (f" (until {_left(status['until'], status['now'])})" if status["until"] else "")
-    head = Text()
-    head.append(status["service"], style="bold")
-    head.append(f"  {doing}\n")
-    head.append(
-        f"{addresses}  supervisor pid {status['pid']}, up {_span(status['now'] - status['began'])}\n", style="dim"
+def _head(status: dict[str, Any], width: int) -> list[Text]:
+    down = status["handoff"] is None and any(
+        each["role"] == "serving" and each["life"] == "down" for each in status["generations"]
     )
-    return head
+    doing = clean(status["doing"]) + _until(status["until"], status["now"], begins=down)
+    where = ", ".join(f"{each['name']} {each['address']}" for each in status["listeners"])
+    about = f"{where} · supervisor pid {status['pid']}, up {_span(status['now'] - status['began'])}"
+    first = Text(status["service"], style="bold")
+    first.append(f"  {doing}", style="not bold")
+    return [first, *(Text(line, style="dim") for line in wrapped(clean(about), width)), Text("")]
 
 
-def _generations(status: dict[str, Any]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading, justify in (
-        ("gen", "right"),
-        ("role", "left"),
-        ("release", "left"),
-        ("pid", "right"),
-        ("age", "right"),
-        ("memory", "right"),
-        ("cpu", "right"),
-        ("conns", "right"),
-        ("queue", "right"),
-        ("doing", "left"),
-    ):
-        table.add_column(heading, justify="right" if justify == "right" else "left")
-    for each in status["generations"]:
-        table.add_row(*_generation_row(each, status["now"]))
-    return table
-
-
-def _generation_row(each: dict[str, Any], now: float) -> list[str | Text]:
-    doing = each["doing"]
-    if each["until"]:
-        doing += f" (until {_left(each['until'], now)})"
+def _generation_row(each: dict[str, Any], now: float) -> Row:
+    down = each["life"] == "down"
+    parts = [each["doing"] + _until(each["until"], now, begins=down)]
     if each["says"]:
-        doing += f"  “{each['says']}”"
+        parts.append(f"“{each['says']}”")
     if each["starts"] > 1:
-        doing += f"  started {each['starts']} times"
-    return [
+        parts.append(f"started {each['starts']} times")
+    cells = [
         str(each["generation"]),
-        Text(each["role"], style=_COLOURS.get(each["role"], "")),
+        each["role"],
         each["release"]["id"],
         _or_dash(each["pid"]),
-        _span(now - each["began"]),
+        _span(now - each["began"]) if each["pid"] is not None else "-",
         "-" if each["memory"] is None else f"{each['memory'] / 1048576:.1f} M",
         "-" if each["cpu"] is None else f"{each['cpu']:.1f} s",
         _or_dash(each["connections"]),
         _or_dash(each["queue"]),
-        doing.strip(),
     ]
+    colour = "red" if down else _COLOURS.get(each["role"], "")
+    return Row(cells, ", ".join(part for part in parts if part.strip()), colour)
+
+
+def _handoff_row(entry: dict[str, Any]) -> Row:
+    by = entry["way"] if entry["uid"] is None else f"{entry['ask']} by uid {entry['uid']}"
+    came, went = entry["to"]["generation"], entry["from"]["generation"]
+    done = entry["result"] == "committed"
+    cells = [
+        _when(entry["ended"]),
+        str(entry["handoff"]),
+        by,
+        f"{went} → {came}" if came else str(went),
+        entry["to"]["release"] or entry["from"]["release"],
+        f"{sum(entry['phases'].values()):.2f} s",
+        entry["result"],
+    ]
+    return Row(cells, entry["reason"] or "", "" if done else "yellow")
+
+
+def _when(at: float) -> str:
+    """The time of day, and the day if it is another one."""
+    then = time.localtime(at)
+    today = time.strftime("%Y-%m-%d") == time.strftime("%Y-%m-%d", then)
+    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M", then)
 
 
 def _remarks(status: dict[str, Any]) -> list[Text]:
     remarks = []
     if status["pending"]:
-        remarks.append(Text(f"kept until then: {status['pending']['ask']} {status['pending']['id']}"))
+        asked = status["pending"]
+        remarks.append(Text(f"next: {asked['ask']} {asked['id']}, kept until the handoff under way has ended"))
     losses = status["queue_losses"]
     if losses["reset"]:
         remarks.append(Text(f"reset in the queue of a dead generation: {losses['reset']}", style="red"))
     if status["journal"] != "ok":
-        remarks.append(Text(status["journal"], style="red"))
-    return remarks
+        remarks.append(Text(clean(status["journal"]), style="red"))
+    return [Text(""), *remarks] if remarks else []
 
 
 def _or_dash(value: int | None) -> str:
@@ -146,5 +171,9 @@ def _span(seconds: float) -> str:
     return f"{max(0.0, seconds):.1f} s"
 
 
-def _left(until: float, now: float) -> str:
-    return f"{time.strftime('%H:%M:%S', time.localtime(until))}, {_span(until - now)} left"
+def _until(until: float | None, now: float, *, begins: bool) -> str:
+    """Until when something lasts; or `begins`: when it will be."""
+    if not until:
+        return ""
+    clock, span = time.strftime("%H:%M:%S", time.localtime(until)), _span(until - now)
+    return f" at {clock}, in {span}" if begins else f" until {clock}, {span} left"

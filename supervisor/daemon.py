@@ -14,6 +14,7 @@ import uvloop
 
 from supervisor import __version__
 from supervisor.config import reading
+from supervisor.config.summary import summary
 from supervisor.control.desk import Desk, as_event
 from supervisor.control.server import ControlServer
 from supervisor.control.status import document, doing_now
@@ -283,10 +284,12 @@ def check(path: Path) -> list[str]:
     release = pin(configuration.launch())
     listening = ", ".join(f"{each.name} {each}" for each in configuration.addresses())
     return [
-        f"{path}: service {configuration.service.name}",
-        f"release: {release.path} ({release.id}, {release.size} bytes)",
+        f"{path}: all right",
+        f"service:    {configuration.service.name}",
+        f"release:    {release.id} ({release.path}, {release.size} bytes)",
         f"listens on: {listening}",
-        f"control socket: {control_socket(configuration.service.name, configuration.control.socket)}",
+        *summary(configuration),
+        f"control:    {control_socket(configuration.service.name, configuration.control.socket)}",
         *_remarks(),
     ]
 

@@ -82,7 +82,7 @@ def doing_now(state: State) -> tuple[str, float | None]:
 def _of(state: State, each: Generation) -> str:
     if each.life is Life.DOWN:
         failing = "dies again and again, " if is_failing(each.failures, state.policy) else ""
-        return f"down ({failing}{each.last_exit}), to be started again"
+        return f"down ({failing}{each.last_exit}), starts again"
     if each.life is Life.READY and each.role is Role.DRAINING:
         return "serving who waits in its queue"
     if each.life is Life.READY and each.role is Role.STANDBY:
