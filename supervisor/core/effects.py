@@ -5,8 +5,8 @@
   the host either, so nothing more is needed to find it again.
 * `NOTHING`: the record before explains it already. `Spawn` makes a process that is held before its exec and ends by
   itself when the supervisor goes away. `Steer` to a candidate follows a record which says that it is steered to as soon
-  as it is ready; a new supervisor steers again by its own lights, to a generation that accepts. `Refuse` changes
-  nothing.
+  as it is ready; a new supervisor steers again by its own lights, to a generation that accepts. `Forget` is about a
+  process that is no more, and `Refuse` changes nothing.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ class Kill(Effect):
 class Forget(Effect):
     """A generation is over: what is left of it (grandchildren, channels) is cleared away."""
 
+    after: ClassVar[Kept] = Kept.NOTHING
     generation: int
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.handoff.blame import blame
-from tests.harness import builds
+from tests.harness import builds, proc
 from tests.harness.load import Load
 from tests.harness.supervisor import Supervisor, answer
 
@@ -105,7 +105,7 @@ def test_who_waits_in_the_queue_of_a_candidate_that_dies_in_probation(
     supervisor.signal(signal.SIGHUP)
     supervisor.event("phase", mark, phase="probation")
     candidate = supervisor.pid_of(2)
-    os.kill(candidate, signal.SIGSTOP)
+    proc.stop(candidate)
     clients = [supervisor.ask() for _ in range(WAITING)]
     ports = {client.getsockname()[1] for client in clients}
     os.kill(candidate, signal.SIGKILL)

@@ -38,7 +38,7 @@ def test_killed_under_load_it_is_started_again_and_nobody_else_loses(
 def test_who_waits_in_the_queue_of_a_dead_process_is_served_by_its_next_run(supervisor: Supervisor, v1: Path) -> None:
     supervisor.start(v1)
     first = supervisor.pid_of(1)
-    os.kill(first, signal.SIGSTOP)
+    proc.stop(first)
     waiting = [supervisor.ask() for _ in range(20)]
     os.kill(first, signal.SIGKILL)
     answers = [answer(each) for each in waiting]

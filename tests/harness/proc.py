@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import time
 from pathlib import Path
 
@@ -96,3 +97,16 @@ def pss(pid: int) -> int:
     """Bytes of memory, those that it shares divided by those who share them."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+
+
+def stop(pid: int) -> None:
+    """Stop a process: when this returns, none of its threads runs any more."""
+    os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + 20
+    while not all(_state(task / "stat") in {"T", "t"} for task in Path(f"/proc/{pid}/task").iterdir()):
+        assert time.monotonic() < deadline, f"process {pid} does not stop"
+        os.sched_yield()
+
+
+def _state(path: Path) -> str:
+    return path.read_text().rpartition(")")[2].split()[0]
