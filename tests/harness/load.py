@@ -63,6 +63,13 @@ class Load:
 
         self._output.until(f"{more} more answers by {version or 'anybody'}", enough)
 
+    def reached(self, requests: int) -> None:
+        """Wait until that many have been answered in all."""
+        self._output.until(f"{requests} requests", lambda: self._answered() >= requests)
+
+    def _answered(self) -> int:
+        return sum(each["requests"] - each["failed"] for each in list(self._output.events))
+
     def stop(self) -> Found:
         """End it gracefully: what is under way is waited for."""
         if self._process.poll() is None:
