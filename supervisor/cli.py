@@ -190,6 +190,8 @@ def _ask(arguments: argparse.Namespace) -> int:
         answer = cli_ask.follow(client, arguments.command, quiet=arguments.json, until_drained=arguments.wait_drain)
     if arguments.json:
         cli_ask.print_json(answer)
+    elif arguments.no_wait:
+        print(f"asked: request {answer['request']}")
     return {"done": DONE, "rolled back": ROLLED_BACK, "refused": REFUSED}.get(answer.get("result", "done"), FAILED)
 
 

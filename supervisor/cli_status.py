@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -54,12 +56,17 @@ def show(client: Client) -> None:
 
 
 def watch(client: Client) -> None:
-    """Again and again, until interrupted."""
+    """Again and again, until interrupted: in place on a terminal, one below the other elsewhere."""
     console = _console()
-    with Live(_page(client.call("GET", "/v1/status"), console.width), console=console, auto_refresh=False) as live:
+    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         while True:
+            page = _page(client.call("GET", "/v1/status"), console.width)
+            if live is None:
+                console.print(page, "")
+                sys.stdout.flush()
+            else:
+                live.update(page, refresh=True)
             time.sleep(_EVERY)
-            live.update(_page(client.call("GET", "/v1/status"), console.width), refresh=True)
 
 
 def history(client: Client, *, machine: bool) -> None:
