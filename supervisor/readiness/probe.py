@@ -95,7 +95,8 @@ class _Knock:
     def _connect(self) -> socket.socket | None:
         address = self._listener.bound
         source = address.loopback_source()
-        made = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        family = socket.AF_INET6 if ":" in source else socket.AF_INET
+        made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         self._established, self._longest = None, 0
         try:
             made.bind((source, 0))
