@@ -31,10 +31,15 @@ FIRST_FD: Final = 3
 _CAP_SYS_RESOURCE = 24
 """capabilities(7)"""
 
+_SHELLS_OWN = frozenset(
+    {"_", "IFS", "LINENO", "OLDPWD", "OPTARG", "OPTIND", "PPID", "PS1", "PS2", "PS4", "PWD", "SHLVL"}
+)
+"""POSIX sh, 2.5.3: variables that it sets or reads itself."""
+
 _SHIM = r"""
 read -r LISTEN_PID || exit 125
 {{ printf %s {held} >/proc/self/comm; }} 2>/dev/null
-unset {unset}
+unset PWD OLDPWD SHLVL
 LISTEN_PID=$$ exec "$@" </dev/null
 """
 
@@ -148,12 +153,11 @@ def spawn(command: Command, fds: Sequence[int], window: FdWindow) -> Held:
 def _popen(command: Command, stdin: int, outputs: Sequence[int | None]) -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in command.environment.items() if _is_shell_name(name)}
     others = [f"{name}={value}" for name, value in command.environment.items() if not _is_shell_name(name)]
-    # A shell drops names that it could not use itself (`a.b`): these go by env(1).
+    # What a shell would drop (`a.b`) or set itself (`PWD`) goes by env(1).
     argv = ["/usr/bin/env", *others, *command.argv] if others else list(command.argv)
     if command.limits and not _may_limit(command):
         argv = ["/usr/bin/prlimit", *(f"--{name}={soft}:{hard}" for name, soft, hard in command.limits), "--", *argv]
-    unset = [name for name in ("PWD", "OLDPWD", "SHLVL", "_") if name not in command.environment]
-    script = _SHIM.format(held=HELD_NAME, unset=" ".join(unset) or "LISTEN_PID")
+    script = _SHIM.format(held=HELD_NAME)
     try:
         return subprocess.Popen(
             ["/bin/sh", "-c", script, "sh", *argv],
@@ -211,7 +215,8 @@ def _may_limit(command: Command) -> bool:
 
 
 def _is_shell_name(name: str) -> bool:
-    return name.isascii() and name.isidentifier()
+    """Whether a shell passes it on as it is: it may be a variable, and not one that a shell has its own ideas of."""
+    return name.isascii() and name.isidentifier() and name not in _SHELLS_OWN
 
 
 def _is_open(fd: int) -> bool:
