@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import shutil
 import stat
-import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supervisor.core.model import Release
 from supervisor.errors import ReleaseError
+from supervisor.releases.preflight import check_format
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from supervisor.core.model import Launch
-
-_ELF_HEADER = struct.Struct("<4sBB10xHH")
-"""elf(5): magic, class, data encoding; type and machine."""
-
-_MACHINES: Mapping[int, str] = {3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64"} | {
-    183: "aarch64",
-    243: "riscv64",
-    258: "loongarch64",
-}
-"""elf(5) e_machine, by the names that uname(2) has for them."""
-
-_ALSO_RUNS: Mapping[str, frozenset[str]] = {"x86_64": frozenset({"i386"}), "aarch64": frozenset({"arm"})}
-"""Machines whose kernels usually run another's programs too."""
 
 
 def pin(launch: Launch) -> Release:
@@ -42,7 +26,7 @@ def pin(launch: Launch) -> Release:
     path = _resolve(_find(launch))
     found = _stat(path)
     _check_executable(path, found)
-    _check_format(path)
+    check_format(path, found.st_size, launch.directory)
     return Release(
         id=_name(path, found),
         path=str(path),
@@ -119,24 +103,6 @@ def _check_executable(path: Path, found: os.stat_result) -> None:
         raise ReleaseError(f"{path} is not a file: name the program itself")
     if not found.st_mode & 0o111:
         raise ReleaseError(f"{path} is not executable: chmod +x {path}")
-
-
-def _check_format(path: Path) -> None:
-    """What execve(2) would refuse is refused here: a shell would take it for a script of its own and run it."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(_ELF_HEADER.size)
-    except OSError as refused:
-        raise ReleaseError(f"{path} cannot be read: {_reason(refused)}") from refused
-    if head.startswith(b"#!"):
-        return
-    if not head.startswith(b"\x7fELF") or len(head) < _ELF_HEADER.size:
-        raise ReleaseError(f"{path} is neither a program (ELF) nor a script (#!): the file may be cut short")
-    host = platform.machine()
-    _, _, encoding, _, number = _ELF_HEADER.unpack(head)
-    machine = _MACHINES.get(number if encoding == 1 else number >> 8, f"machine {number}")
-    if machine != host and machine not in _ALSO_RUNS.get(host, frozenset()):
-        raise ReleaseError(f"{path} is built for {machine}, and this host is {host}: build it for this one")
 
 
 def _name(path: Path, found: os.stat_result) -> str:
