@@ -8,6 +8,10 @@ from pathlib import Path
 
 from supervisor.errors import HostError
 
+_LONGEST_SOCKET_PATH = 107
+"""sun_path without its NUL, unix(7)."""
+_LONGEST_NAME = len("/notify-1000000.1000.sock")
+
 
 def control_socket(service: str, configured: str | None) -> Path:
     """The control socket of a service, there or not."""
@@ -16,7 +20,10 @@ def control_socket(service: str, configured: str | None) -> Path:
 
 def runtime_dir(service: str) -> Path:
     """The folder for sockets, made if need be. Raises HostError."""
-    return _make(_runtime(service), 0o755)
+    folder = _runtime(service)
+    if len(os.fsencode(folder)) + _LONGEST_NAME > _LONGEST_SOCKET_PATH:
+        raise HostError(f"{folder} is too long for sockets in it: choose a shorter service.name or XDG_RUNTIME_DIR")
+    return _make(folder, 0o755)
 
 
 def state_dir(service: str, configured: str | None) -> Path:
@@ -45,7 +52,8 @@ def _user_runtime() -> Path:
     """$XDG_RUNTIME_DIR, or where it would be, or (no login session) a private folder in /tmp."""
     uid = os.geteuid()
     for candidate in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{uid}"):
-        if candidate and os.access(candidate, os.W_OK):
+        # A relative one is to be ignored, says the XDG base directory specification.
+        if candidate and candidate.startswith("/") and os.access(candidate, os.W_OK):
             return Path(candidate)
     private = Path(f"/tmp/gapless-{uid}")  # noqa: S108 - made for us alone, and looked at before it is used
     _make(private, 0o700)
