@@ -146,7 +146,11 @@ class Engine:
 
     def _tell(self) -> None:
         while self._untold:
-            self._observe(self._untold.popleft())
+            step_taken = self._untold.popleft()
+            try:
+                self._observe(step_taken)
+            except Exception:  # noqa: BLE001 - a bug in telling one step must not keep all later ones from being told
+                _log.critical("bug", what=f"a step could not be told: {step_taken.event}", exc_info=True)
 
     def _arm(self) -> None:
         """Start and cancel, until what goes on is what the state asks for."""
