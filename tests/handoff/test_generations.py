@@ -1,8 +1,11 @@
 """Three generations at once: a long drain holds up no upgrade, and is held up by none."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.harness import proc
 from tests.harness.load import Load
 from tests.harness.supervisor import Supervisor, answer
 
@@ -50,3 +53,20 @@ def test_the_old_one_is_told_as_soon_as_nobody_waits_in_its_queue(supervisor: Su
     supervisor.start(v1)
     supervisor.upgrade(v2)
     supervisor.event("generation_told", generation=1, timeout=15)  # half of the drain's time is for a queue that stays
+
+
+def test_who_waits_in_the_old_ones_queue_is_served_before_it_is_told(networked: Supervisor, v1: Path, v2: Path) -> None:
+    """Frozen, it accepts nobody: what waits is neither moved, which could lose it, nor reset, nor cut off."""
+    supervisor = networked
+    supervisor.configure(handoff={"probation": "100ms"}, drain={"timeout": "80s"})
+    supervisor.start(v1)
+    old = supervisor.pid_of(1)
+    proc.stop(old)
+    waiting = [supervisor.ask() for _ in range(20)]
+    supervisor.upgrade(v2)
+    assert supervisor.get().version == "v2"
+    assert not supervisor.events("generation_told")
+    os.kill(old, signal.SIGCONT)
+    assert [answer(each).version for each in waiting] == ["v1"] * 20
+    assert supervisor.event("generation_ended", generation=1)["exit"] == "exit status 0"
+    assert supervisor.status()["queue_losses"] == {"migrated": 0, "reset": 0}
