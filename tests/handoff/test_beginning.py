@@ -78,7 +78,7 @@ def test_a_release_that_cannot_be(supervisor: Supervisor, v1: Path, kind: str) -
         "missing": "cannot be found",
         "not executable": "is not executable",
         "wrong architecture": "is built for",
-        "cut short": "may be cut short",
+        "cut short": "is cut short",
         "a folder": "is not a file",
     }
     assert said[kind] in refusal(supervisor)
