@@ -22,6 +22,7 @@ from supervisor.core import effects, events
 from supervisor.core.chronicle import chronicle, durations, ready_to_steered
 from supervisor.core.model import Ask, Life, Mode, Request, State
 from supervisor.daemon_ways import Ways
+from supervisor.engine.addresses import addresses
 from supervisor.engine.executor import Executor
 from supervisor.engine.history import History
 from supervisor.engine.instances import Instances
@@ -30,9 +31,10 @@ from supervisor.engine.lookout import Lookout
 from supervisor.engine.loop import Engine, Step
 from supervisor.errors import OperatorError
 from supervisor.linux import process, sockdiag, spawn
-from supervisor.linux.listeners import Listeners
+from supervisor.linux.listeners import Listeners, Place
 from supervisor.linux.lock import Lock
 from supervisor.linux.sdnotify import Systemd
+from supervisor.linux.tcp import TcpListener
 from supervisor.paths import control_socket, runtime_dir, state_dir
 from supervisor.readiness.channel import Channel
 from supervisor.releases.pin import pin, pin_again
@@ -75,7 +77,7 @@ async def _run(configuration: Configuration, load: Load, window: spawn.FdWindow)
     lock = Lock(state_dir(name, configuration.service.state_dir) / "lock", f"service {name}")
     configure_log()
     release = pin(configuration.launch())
-    listeners = Listeners.open(configuration.addresses())
+    listeners = Listeners.open(addresses(release.launch.listen))
     process.become_subreaper()
     daemon = Daemon(load, configuration, listeners, window)
     server = ControlServer(control_socket(name, configuration.control.socket), daemon)
@@ -124,7 +126,7 @@ class Daemon:
         """Start the first generation, and listen to signals from now on."""
         self._handle_signals()
         for listener in self._listeners:
-            _log.info("listening", name=listener.address.name, address=str(listener.bound))
+            _log.info("listening", name=listener.address.name, address=str(listener))
         self._engine.post(events.Begun(at=self._engine.now(), release=release, policy=self._configuration.policy()))
 
     async def ended(self) -> int:
@@ -146,7 +148,7 @@ class Daemon:
             "pid": os.getpid(),
             "began": self._began,
             "now": time.time(),
-            "listeners": [{"name": each.address.name, "address": str(each.bound)} for each in self._listeners],
+            "listeners": [{"name": each.name, "address": str(each.listener)} for each in self._places()],
             **document(self._engine.state, lambda at: round(at + offset, 3), self._measure),
             "queue_losses": {"migrated": self._hands.losses.migrated, "reset": self._hands.losses.reset},
             "migrates": sockdiag.migrates(),
@@ -259,18 +261,20 @@ class Daemon:
     # ---- figures
 
     def _measure(self, each: Generation) -> tuple[Any, int | None, str]:
-        ports = {listener.bound.port for listener in self._listeners}
+        ports = {listener.bound.port for listener in self._listeners if isinstance(listener, TcpListener)}
         instance = self._instances.find(each.number)
         figures = sample(self._instances.pids(each.number), ports) if instance else None
-        members = all(each.sockets in listener.members for listener in self._listeners)
-        queue = self._listeners.queue(each.sockets) if each.sockets is not None and members else None
+        held = each.sockets is not None and self._listeners.holds(each.sockets)
+        queue = self._listeners.queue(each.sockets) if each.sockets is not None and held else None
         return figures, queue, instance.saying if instance else ""
 
     def _inodes(self) -> dict[str, dict[str, int]]:
-        return {
-            str(member): {each.address.name: each.inode(member) for each in self._listeners if member in each.members}
-            for member in {member for each in self._listeners for member in each.members}
-        }
+        return {str(member): self._listeners.inodes(member) for member in self._listeners.members()}
+
+    def _places(self) -> tuple[Place, ...]:
+        """The listeners that clients are meant to use now."""
+        serving = self._engine.state.serving
+        return self._listeners.of(serving.sockets) if serving is not None and serving.sockets is not None else ()
 
 
 def _log_bug(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -67,7 +67,6 @@ class Ways:
             ("service.name", old.service.name, new.service.name),
             ("service.state_dir", old.service.state_dir, new.service.state_dir),
             ("control", old.control, new.control),
-            ("listen", old.addresses(), new.addresses()),
         ):
             if was != now:
                 raise ConfigurationError(f"{key} has changed: that takes a restart of gapless, not a handoff")
@@ -82,7 +81,7 @@ class Ways:
         def spoke(how: str) -> None:
             self._engine.post(events.Spoke(at=self._engine.now(), **about, how=how))
 
-        probe = Probe(self._listeners, watch.sockets)
+        probe = Probe([place.listener for place in self._listeners.of(watch.sockets)], watch.sockets)
         try:
             how = await ready(instance.channel, probe, terms, spoke)
         except ClosedWithoutWordError:

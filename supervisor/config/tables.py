@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from supervisor.config import values
-from supervisor.core.model import Launch
+from supervisor.core.model import Launch, Listen
 from supervisor.core.policy import Policy
 from supervisor.errors import ConfigurationError
 from supervisor.linux.address import TcpAddress
@@ -91,6 +91,16 @@ class ListenTable(_Table):
     def _check_together(self) -> Self:
         self.parsed("new")
         return self
+
+    def listen_as(self, number: int) -> Listen:
+        """As the core keeps it; `number` names one that has no name of its own."""
+        return Listen(
+            name=self.name or f"listen-{number}",
+            address=self.address,
+            mode=self.mode,
+            backlog=self.backlog,
+            v6only=self.v6only,
+        )
 
     def parsed(self, name: str) -> TcpAddress:
         """As the listeners take it; `name` if it has none of its own."""
@@ -204,6 +214,7 @@ class Configuration(_Table):
         identity = _identity(service.user) if service.user else {}
         return Launch(
             argv=tuple(service.command),
+            listen=tuple(each.listen_as(number) for number, each in enumerate(self.listen, 1)),
             environment=tuple(sorted((inherited | identity | service.environment).items())),
             directory=service.directory or _working_directory(),
             user=service.user,

@@ -115,10 +115,25 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """A listener as it is configured. What it means to the kernel is `linux.address`'s affair."""
+
+    name: str
+    address: str
+    mode: str = "reuseport"
+    backlog: int = 4096
+    v6only: bool | None = None
+    options: tuple[tuple[str, str | int], ...] = ()
+    """What only some kinds of listeners have, by key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """How a server is run: the whole of what was configured, with the file pinned."""
 
     argv: tuple[str, ...]
+    listen: tuple[Listen, ...] = ()
+    """Its listeners, in the order of its file descriptors."""
     environment: tuple[tuple[str, str], ...] = ()
     directory: str = "/"
     user: str | None = None

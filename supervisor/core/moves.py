@@ -85,7 +85,8 @@ def start(turn: Turn, handoff: Handoff, event: Event) -> None:
     """What is to run is known: bring up the candidate, on borrowed sockets if the old one has no process."""
     assert isinstance(event, events.Verified)
     predecessor = _predecessor(turn, handoff)
-    lent = predecessor.sockets if predecessor.life is Life.DOWN else None
+    same = predecessor.release.launch.listen == event.release.launch.listen
+    lent = predecessor.sockets if predecessor.life is Life.DOWN and same else None
     candidate = generation.begin(turn, release=event.release, role=Role.CANDIDATE, policy=event.policy, sockets=lent)
     if lent is not None:
         turn.enter(predecessor, Life.DOWN)

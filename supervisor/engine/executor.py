@@ -13,6 +13,7 @@ import structlog
 
 from supervisor.core import effects, events
 from supervisor.core.model import Failure, Process, Reason
+from supervisor.engine.addresses import addresses
 from supervisor.engine.instances import Instance
 from supervisor.errors import HostError, ReleaseError
 from supervisor.linux import sockdiag
@@ -98,10 +99,9 @@ class Executor:
         release = self.pin_again(effect.release)
         if not release.same_file(effect.release):
             _log.warning("release_changed", pinned=effect.release.id, found=release.id, path=release.path)
-        if any(effect.sockets not in listener.members for listener in self.listeners):
-            self.listeners.join(effect.sockets)
-        if any(listener.target is None for listener in self.listeners):
-            self.listeners.steer(effect.sockets)
+        if not self.listeners.holds(effect.sockets):
+            for listener in self.listeners.join(effect.sockets, addresses(release.launch.listen)):
+                _log.info("listening", name=listener.address.name, address=str(listener))
         user = pwd.getpwnam(release.launch.user) if release.launch.user else None
         channel = self.open_channel(effect.generation, effect.run, user.pw_uid if user else None)
         try:
@@ -135,7 +135,7 @@ class Executor:
 
     def _contract(self, effect: effects.Spawn, release: Release, channel: Channel) -> dict[str, str]:
         """What every child is told: sd_listen_fds(3)'s variables (the held process adds LISTEN_PID), and ours."""
-        names = self.listeners.names
+        names = self.listeners.names(effect.sockets)
         return {
             "LISTEN_FD": "3",
             "LISTEN_FDS": str(len(names)),
@@ -168,7 +168,7 @@ class Executor:
 
     def _close_sockets(self, effect: effects.CloseSockets) -> None:
         member = effect.sockets
-        if all(member not in listener.members for listener in self.listeners):
+        if not self.listeners.holds(member):
             return
         if not effect.clients:
             self.listeners.reset_queue(member, _MOST_RESET)
@@ -181,13 +181,17 @@ class Executor:
         if waiting and effect.migrate and sockdiag.migrates() and self.listeners.may_leave(member, unready):
             self.losses.migrated += waiting
             _log.info("queue_migrated", sockets=member, connections=waiting)
-            self.listeners.leave(member, unready)
+            self._leave(member, unready)
             return
         if waiting:
             ports = self.listeners.reset_queue(member, _MOST_RESET)
             self.losses.reset += len(ports)
             _log.warning("queue_reset", sockets=member, connections=len(ports), client_ports=ports[:_PORTS_LOGGED])
-        self.listeners.leave(member)
+        self._leave(member)
+
+    def _leave(self, member: int, unready: set[int] | None = None) -> None:
+        for listener in self.listeners.leave(member, unready):
+            _log.info("listening_ended", name=listener.address.name, address=str(listener))
 
     def _steer_away(self, member: int) -> None:
         """While all are stopping, the set that was steered to may be the first to go."""

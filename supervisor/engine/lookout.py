@@ -89,7 +89,7 @@ class Lookout:
 
     async def _released(self, watch: due.AwaitReleased) -> events.Event:
         """No event tells of a close(2) in another process, so its fds are looked at, and only while it ends."""
-        inodes = frozenset(listener.inode(watch.sockets) for listener in self.listeners)
+        inodes = frozenset(self.listeners.inodes(watch.sockets).values())
         for pause in _pauses(0.01, 1.0):
             if not any(process.holds_socket(pid, inodes) is not False for pid in self._pids(watch)):
                 break

@@ -5,6 +5,7 @@ import ipaddress
 import os
 import resource
 import socket
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -128,9 +129,17 @@ class TcpAddress:
             raise self.refusal(error) from error
         return sock
 
-    def on_port_of(self, sock: Socket) -> Self:
-        """Give this address with the real port of a socket bound to it, which port 0 left to the kernel."""
-        return replace(self, port=sock.getsockname()[1])
+    @property
+    def identity(self) -> Hashable:
+        """Tell what two configurations have in common that mean the same listener, whatever name and options it has.
+
+        Those whose port is left to the kernel are told apart by their names.
+        """
+        return "tcp", self.host, self.port or self.name, self.v6only
+
+    def on_port(self, port: int) -> Self:
+        """Give this address with the real port, which port 0 left to the kernel."""
+        return replace(self, port=port)
 
     def refusal(self, error: OSError) -> HostError:
         """Say in one sentence why the host did not let us bind or listen here."""

@@ -11,15 +11,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from supervisor.linux.sockdiag import is_accepted
+from supervisor.errors import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from supervisor.linux.listeners import Listener
+    from supervisor.linux.listener import Listener
 
 _SETTLED = 0.02
 """Seconds. A connection that the client side already calls established may still be on its way into the queue."""
@@ -32,10 +31,10 @@ _AGAIN = 0.1
 
 
 class Probe:
-    """One probe of one member, on every listener."""
+    """One probe of one member, on every listener that can be probed."""
 
     def __init__(self, listeners: Iterable[Listener], member: int) -> None:
-        self._knocks = [_Knock(listener, member) for listener in listeners]
+        self._knocks = [_Knock(listener, member) for listener in listeners if listener.probes]
 
     async def accepted(self) -> None:
         """Wait until every listener's connection has been accepted. Ends only so, or by cancellation.
@@ -93,27 +92,18 @@ class _Knock:
             self._listener.unprobe()
 
     def _connect(self) -> socket.socket | None:
-        address = self._listener.bound
-        source = address.loopback_source()
-        family = socket.AF_INET6 if ":" in source else socket.AF_INET
-        made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         self._established, self._longest = None, 0
         try:
-            made.bind((source, 0))
-            self._listener.probe(self._member, (source, made.getsockname()[1]))
-            with suppress(BlockingIOError):
-                made.connect((source, address.port))
-        except OSError:
-            made.close()
+            return self._listener.reach(self._member)
+        except (OSError, HostError):
             self._again = time.monotonic() + _AGAIN
             return None
-        return made
 
     def _look(self, connection: socket.socket) -> bool:
         """Raises OSError if the connection has failed."""
         if self._established is None and _is_established(connection):
             self._established = time.monotonic()
-        told = is_accepted(connection) if self._established is not None else None
+        told = self._listener.has_accepted(connection) if self._established is not None else None
         if told is not None:
             return told
         length = self._listener.queue(self._member)

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from supervisor.linux.address import TcpAddress
-from supervisor.linux.listeners import Listener
+from supervisor.linux.tcp import TcpListener
 
 UNDER_FIRE = 0.5  # seconds of each case; every order comes round some hundred times
 
@@ -75,7 +75,7 @@ def hammering(port: int) -> Iterator[Callable[[], tuple[int, list[str]]]]:
 @pytest.mark.parametrize("probed", [False, True])
 def test_only_the_target_gets_connections_whoever_leaves_in_which_order(size: int, place: int, *, probed: bool) -> None:
     """Nobody accepts from any other member: a single connection that strays is one that hangs."""
-    with closing(Listener.open(TcpAddress.parse("127.0.0.1:0"))) as listener:
+    with closing(TcpListener.open(TcpAddress.parse("127.0.0.1:0"))) as listener:
         names = itertools.count()
         members = [next(names) for _ in range(size)]
         for member in members:
@@ -103,7 +103,7 @@ def test_only_the_target_gets_connections_whoever_leaves_in_which_order(size: in
 
 
 def test_a_spare_is_the_next_member_and_goes_when_it_is_not_needed() -> None:
-    with closing(Listener.open(TcpAddress.parse("127.0.0.1:0"))) as listener:
+    with closing(TcpListener.open(TcpAddress.parse("127.0.0.1:0"))) as listener:
         for member in (1, 2, 3):
             listener.join(member)
         listener.steer(3)
@@ -122,7 +122,7 @@ def test_a_spare_is_the_next_member_and_goes_when_it_is_not_needed() -> None:
 
 
 def test_with_one_other_member_no_spare_is_made() -> None:
-    with closing(Listener.open(TcpAddress.parse("127.0.0.1:0"))) as listener:
+    with closing(TcpListener.open(TcpAddress.parse("127.0.0.1:0"))) as listener:
         listener.join(1)
         listener.join(2)
         listener.steer(2)

@@ -6,12 +6,14 @@ import resource
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 
 import pytest
 
 from supervisor.errors import HostError
 from supervisor.linux.address import TcpAddress
-from supervisor.linux.listeners import Listener, Listeners
+from supervisor.linux.listeners import Listeners
+from supervisor.linux.tcp import TcpListener
 
 
 def address(text: str = "127.0.0.1:0", **keys: bool | None) -> TcpAddress:
@@ -19,9 +21,13 @@ def address(text: str = "127.0.0.1:0", **keys: bool | None) -> TcpAddress:
 
 
 @pytest.fixture
-def listener() -> Iterator[Listener]:
-    with closing(Listener.open(address())) as opened:
+def listener() -> Iterator[TcpListener]:
+    with closing(TcpListener.open(address())) as opened:
         yield opened
+
+
+def tcp(listeners: Listeners) -> list[TcpListener]:
+    return [each for each in listeners if isinstance(each, TcpListener)]
 
 
 def answers(host: str, port: int) -> bool:
@@ -32,7 +38,7 @@ def answers(host: str, port: int) -> bool:
     return True
 
 
-def test_open_binds_and_join_listens(listener: Listener) -> None:
+def test_open_binds_and_join_listens(listener: TcpListener) -> None:
     port = listener.bound.port
     assert port > 0
     assert not answers("127.0.0.1", port)
@@ -54,12 +60,12 @@ def test_an_address_in_use_is_refused_though_the_other_shares() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         with pytest.raises(HostError, match="is in use by this very process"):
-            Listener.open(address(f"127.0.0.1:{other.getsockname()[1]}"))
+            TcpListener.open(address(f"127.0.0.1:{other.getsockname()[1]}"))
 
 
 def test_other_refusals_have_their_own_sentence() -> None:
     with pytest.raises(HostError, match=r"has no address 192\.0\.2\.1"):
-        Listener.open(address("192.0.2.1:0"))
+        TcpListener.open(address("192.0.2.1:0"))
 
 
 def test_a_low_port_without_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +77,7 @@ def test_a_low_port_without_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("text", ["127.0.0.1:0", "[::1]:0", "[::]:0"])
 def test_a_stranger_is_refused_and_the_group_goes_on(text: str) -> None:
-    with closing(Listener.open(address(text))) as listener, ExitStack() as stack:
+    with closing(TcpListener.open(address(text))) as listener, ExitStack() as stack:
         listener.join(1)
         listener.steer(1)
         stranger = stack.enter_context(socket.socket(listener.bound.family))
@@ -89,7 +95,7 @@ def test_a_stranger_is_refused_and_the_group_goes_on(text: str) -> None:
 
 
 def test_a_stranger_at_the_first_join_leaves_the_address_bound() -> None:
-    with closing(Listener.open(address())) as listener:
+    with closing(TcpListener.open(address())) as listener:
         with socket.socket() as stranger:
             stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             stranger.bind(listener.bound.sockaddr)
@@ -102,8 +108,8 @@ def test_a_stranger_at_the_first_join_leaves_the_address_bound() -> None:
 
 
 def test_two_of_the_same_address_do_not_form_one_group() -> None:
-    first = Listener.open(address())
-    second = Listener.open(address(str(first.bound)))  # neither listens yet, so the kernel lets both bind
+    first = TcpListener.open(address())
+    second = TcpListener.open(address(str(first.bound)))  # neither listens yet, so the kernel lets both bind
     with closing(first), closing(second):
         first.join(1)
         with pytest.raises(HostError, match="in use by this very process"):
@@ -111,7 +117,7 @@ def test_two_of_the_same_address_do_not_form_one_group() -> None:
         first.join(2)
 
 
-def test_the_last_member_leaves_and_the_address_stays_ours(listener: Listener) -> None:
+def test_the_last_member_leaves_and_the_address_stays_ours(listener: TcpListener) -> None:
     listener.join(1)
     listener.steer(1)
     listener.leave(1)
@@ -123,7 +129,7 @@ def test_the_last_member_leaves_and_the_address_stays_ours(listener: Listener) -
     assert answers("127.0.0.1", listener.bound.port)
 
 
-def test_the_target_does_not_leave_while_others_are_there(listener: Listener) -> None:
+def test_the_target_does_not_leave_while_others_are_there(listener: TcpListener) -> None:
     listener.join(1)
     listener.join(2)
     listener.steer(2)
@@ -135,7 +141,7 @@ def test_the_target_does_not_leave_while_others_are_there(listener: Listener) ->
         listener.steer(3)
 
 
-def test_a_childs_shutdown_is_noticed_and_the_program_follows(listener: Listener) -> None:
+def test_a_childs_shutdown_is_noticed_and_the_program_follows(listener: TcpListener) -> None:
     for member in (1, 2, 3):
         listener.join(member)
     listener.steer(3)
@@ -155,20 +161,20 @@ def test_a_childs_shutdown_is_noticed_and_the_program_follows(listener: Listener
 
 @pytest.mark.parametrize("v6only", [True, False])
 def test_v6only(v6only: bool) -> None:  # noqa: FBT001
-    with closing(Listener.open(address("[::]:0", v6only=v6only))) as listener:
+    with closing(TcpListener.open(address("[::]:0", v6only=v6only))) as listener:
         listener.join(1)
         assert answers("::1", listener.bound.port)
         assert answers("127.0.0.1", listener.bound.port) is not v6only
 
 
 def test_v6only_leaves_ipv4_to_others() -> None:
-    with closing(Listener.open(address("[::]:0", v6only=True))) as six:
+    with closing(TcpListener.open(address("[::]:0", v6only=True))) as six:
         six.join(1)
-        with closing(Listener.open(address(f"0.0.0.0:{six.bound.port}"))) as four:
+        with closing(TcpListener.open(address(f"0.0.0.0:{six.bound.port}"))) as four:
             four.join(1)
             six.join(2)
         with pytest.raises(HostError, match=r"\[::\]:\d+ is in use by this very process"):
-            Listener.open(address(f"[::]:{six.bound.port}"))
+            TcpListener.open(address(f"[::]:{six.bound.port}"))
 
 
 def test_200_listeners_of_all_kinds() -> None:
@@ -177,15 +183,15 @@ def test_200_listeners_of_all_kinds() -> None:
     kinds = ["127.0.0.1:0", "[::1]:0", "[::]:0", "0.0.0.0:0"]
     wanted = [TcpAddress.parse(kinds[at % 4], name=f"l{at}") for at in range(200)]
     with closing(Listeners.open(wanted)) as listeners, ExitStack() as clients:
-        assert listeners.names == tuple(f"l{at}" for at in range(200))
         for member in (1, 2, 3):
-            listeners.join(member)
+            assert listeners.join(member, wanted) == ()
             listeners.steer(member)
+        assert listeners.names(3) == tuple(f"l{at}" for at in range(200))
         for member in (1, 2):
             assert listeners.may_leave(member, unready=())
             listeners.leave(member)
         assert len(listeners.sockets(3)) == 200
-        for listener in listeners:
+        for listener in tcp(listeners):
             source = listener.bound.loopback_source()
             clients.enter_context(socket.create_connection((source, listener.bound.port), timeout=5))
         assert listeners.queue(3) == 200
@@ -193,7 +199,7 @@ def test_200_listeners_of_all_kinds() -> None:
 
 
 def test_opening_undoes_what_it_did() -> None:
-    with closing(Listener.open(address())) as busy:
+    with closing(TcpListener.open(address())) as busy:
         busy.join(1)
         before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
         with pytest.raises(HostError, match="in use"):
@@ -202,21 +208,23 @@ def test_opening_undoes_what_it_did() -> None:
 
 
 def test_joining_undoes_what_it_did() -> None:
-    with closing(Listeners.open([address(), address()])) as listeners, socket.socket() as stranger:
-        listeners.join(1)
+    both = [address(), replace(address(), name="other")]
+    with closing(Listeners.open(both)) as listeners, socket.socket() as stranger:
+        listeners.join(1, both)
         listeners.steer(1)
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        stranger.bind(list(listeners)[1].bound.sockaddr)
+        stranger.bind(tcp(listeners)[1].bound.sockaddr)
         stranger.listen()
         with pytest.raises(HostError, match="also listened on"):
-            listeners.join(2)
+            listeners.join(2, [*both, replace(address(), name="third")])
         assert [listener.members for listener in listeners] == [(1,), (1,)]
 
 
 def test_steering_that_is_refused_midway_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    with closing(Listeners.open([address(), address()])) as listeners:
+    both = [address(), replace(address(), name="other")]
+    with closing(Listeners.open(both)) as listeners:
         for member in (1, 2):
-            listeners.join(member)
+            listeners.join(member, both)
         listeners.steer(1)
         monkeypatch.setattr(list(listeners)[1], "commit", _refuse)
         with pytest.raises(HostError, match="no"):
@@ -226,3 +234,36 @@ def test_steering_that_is_refused_midway_changes_nothing(monkeypatch: pytest.Mon
 
 def _refuse(*_: object) -> None:
     raise HostError("no")
+
+
+def test_listeners_come_with_the_set_that_wants_them_and_go_with_the_last() -> None:
+    kept, old = replace(address(), name="kept"), replace(address(), name="old")
+    with closing(Listeners.open([kept, old])) as listeners:
+        listeners.join(1, [kept, old])
+        where = {str(listener.address.name): listener.bound.port for listener in tcp(listeners)}
+        new = replace(address(), name="new")
+        (made,) = listeners.join(2, [new, replace(kept, backlog=7)])
+        assert listeners.names(2) == ("new", "kept")
+        assert made.target == 2
+        listeners.steer(2)
+        assert [listener.target for listener in listeners] == [2, 1, 2]
+        assert answers("127.0.0.1", where["old"])
+        listeners.reset_queue(1, 10)
+        assert [str(each) for each in listeners.leave(1)] == [f"127.0.0.1:{where['old']}"]
+        assert not answers("127.0.0.1", where["old"])
+        assert answers("127.0.0.1", where["kept"])
+        assert len(list(listeners)) == 2
+
+
+def test_a_set_that_is_not_to_be_leaves_nothing_open() -> None:
+    kept, new = address(), replace(address(), name="new")
+    with closing(Listeners.open([kept])) as listeners:
+        listeners.join(1, [kept])
+        listeners.join(2, [kept, new])
+        listeners.leave(2)
+        assert [listener.members for listener in listeners] == [(1,)]
+        before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        with pytest.raises(HostError, match="in use"):
+            listeners.join(3, [kept, new, replace(address(str(next(iter(listeners)))), name="same", v6only=False)])
+        assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+        assert [listener.members for listener in listeners] == [(1,)]

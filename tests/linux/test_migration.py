@@ -14,7 +14,7 @@ import pytest
 
 from supervisor.linux import sockdiag
 from supervisor.linux.address import TcpAddress
-from supervisor.linux.listeners import Listener
+from supervisor.linux.tcp import TcpListener
 
 CLONE_NEWNET = 0x40000000
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
@@ -54,9 +54,9 @@ def _enter_network(*, migrate: bool) -> None:
     assert sockdiag.migrates() is migrate
 
 
-def _with_waiting(stack: ExitStack, members: int) -> tuple[Listener, list[socket.socket]]:
+def _with_waiting(stack: ExitStack, members: int) -> tuple[TcpListener, list[socket.socket]]:
     """Open a listener whose member 1 has connections waiting, and which is steered to the last member."""
-    listener = stack.enter_context(closing(Listener.open(TcpAddress.parse("127.0.0.1:0"))))
+    listener = stack.enter_context(closing(TcpListener.open(TcpAddress.parse("127.0.0.1:0"))))
     for member in range(1, members + 1):
         listener.join(member)
     listener.steer(1)
@@ -147,7 +147,7 @@ def test_the_order_holds_over_many_changes(migrate: bool) -> None:  # noqa: FBT0
 
     def body() -> None:
         with ExitStack() as stack:
-            listener = stack.enter_context(closing(Listener.open(TcpAddress.parse("127.0.0.1:0"))))
+            listener = stack.enter_context(closing(TcpListener.open(TcpAddress.parse("127.0.0.1:0"))))
             held = []
             listener.join(0)
             for member in range(1, 40):

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from supervisor.errors import HostError
 from supervisor.linux.address import TcpAddress
-from supervisor.linux.listeners import Listener
 from supervisor.linux.sockdiag import waiting
 from supervisor.linux.steering import Order, ProbeMatch, attach, constant, with_probe
+from supervisor.linux.tcp import TcpListener
 
 ANYWHERE = {"127.0.0.1:0": ["127.0.0.1"], "[::1]:0": ["::1"], "[::]:0": ["127.0.0.1", "::1"]}
 
 
 @contextmanager
-def opened(text: str, members: int) -> Iterator[Listener]:
-    listener = Listener.open(TcpAddress.parse(text))
+def opened(text: str, members: int) -> Iterator[TcpListener]:
+    listener = TcpListener.open(TcpAddress.parse(text))
     try:
         for member in range(members):
             listener.join(member)
@@ -92,7 +92,7 @@ def test_the_order_is_the_kernels(steps: list[tuple[bool, int]]) -> None:
     with ExitStack() as stack:
         # The anchor joins first and stays, so that the group, and the program on it, always exist.
         anchor = stack.enter_context(address.bind(first=True))
-        address = address.on_port_of(anchor)
+        address = address.on_port(anchor.getsockname()[1])
         anchor.listen(64)
         sockets, order = {-1: anchor}, Order().join(-1)
         for joins, pick in steps:

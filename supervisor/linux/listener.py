@@ -1,0 +1,87 @@
+"""What every kind of listener can do, and which kind an address asks for.
+
+A listener outlives every process. Each generation has a socket of it (its *member*, by the number of its socket set),
+and exactly one member is steered to.
+"""
+
+from collections.abc import Callable, Container
+from typing import Protocol
+
+from supervisor.linux.address import Socket, TcpAddress
+from supervisor.linux.tcp import TcpListener
+
+Address = TcpAddress
+"""Where a listener listens, with all that is configured for it."""
+
+
+class Listener(Protocol):
+    """One address and its sockets."""
+
+    @property
+    def address(self) -> Address:
+        """As it was configured last."""
+
+    def __str__(self) -> str:
+        """The address that it really has."""
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """Its members, in the order of their numbers."""
+
+    @property
+    def target(self) -> int | None:
+        """Who gets the next connection, as last steered."""
+
+    def socket(self, member: int) -> Socket:
+        """The member's socket, which stays ours. KeyError when it is no member."""
+
+    def inode(self, member: int) -> int:
+        """The inode of the member's socket, as /proc/PID/fd shows it."""
+
+    def enter(self, member: int, address: Address | None = None) -> None:
+        """Let a new socket listen; users do not reach it until it is steered to. Raises HostError."""
+
+    def withdraw(self, member: int) -> None:
+        """Undo `enter` for a member that no process knows of."""
+
+    def steer(self, member: int) -> None:
+        """Send the next connections to that member; raise HostError, and change nothing, when refused."""
+
+    def plan(self, member: int) -> Callable[[], None]:
+        """Work out beforehand what steering takes; the result does it, as quickly as it can be done."""
+
+    def may_leave(self, member: int, unready: Container[int]) -> bool:
+        """Whether the member may leave now with nobody lost who waits in its queue."""
+
+    def leave(self, member: int, unready: Container[int] | None = None) -> None:
+        """Take the member out for every process that holds its socket, and close our copy. Raises HostError."""
+
+    def drop_spares(self) -> None:
+        """Take out sockets that are there only to keep indexes right."""
+
+    def queue(self, member: int) -> int:
+        """How many connections wait to be accepted by the member."""
+
+    def reset_queue(self, member: int, limit: int) -> list[int]:
+        """Reset up to `limit` waiting connections of a member whose process is dead; tell their clients' ports."""
+
+    @property
+    def probes(self) -> bool:
+        """Whether a connection of ours can be sent to one member alone."""
+
+    def reach(self, member: int) -> Socket:
+        """Begin a connection of our own to that member alone, non-blocking. Raises OSError or HostError."""
+
+    def has_accepted(self, connection: Socket) -> bool | None:
+        """Whether the server has accepted what `reach` began; None: it cannot be told (yet)."""
+
+    def unprobe(self) -> None:
+        """Forget the connection that `reach` began."""
+
+    def close(self) -> None:
+        """Close our copies only: who else holds one goes on listening."""
+
+
+def open_listener(address: Address) -> Listener:
+    """Bind an address without listening. Raises HostError, which names the holder of an address in use."""
+    return TcpListener.open(address)
