@@ -71,10 +71,6 @@ def _bad_value(supervisor: Supervisor) -> None:
     supervisor.configure(handoff={"probation": "soon"})
 
 
-def _other_listeners(supervisor: Supervisor) -> None:
-    supervisor.configure(listen=[{"name": "http", "address": "127.0.0.1:0"}, {"name": "b", "address": "127.0.0.1:0"}])
-
-
 def _other_name(supervisor: Supervisor) -> None:
     supervisor.configure(service={"name": "another"})
 
@@ -90,7 +86,6 @@ def _other_control(supervisor: Supervisor) -> None:
         (_not_toml, "is not TOML"),
         (_unknown_key, "did you mean probation?"),
         (_bad_value, 'handoff.probation = "soon": want a duration'),
-        (_other_listeners, "listen has changed: that takes a restart"),
         (_other_name, "service.name has changed: that takes a restart"),
         (_other_control, "control has changed: that takes a restart"),
     ],
