@@ -21,6 +21,39 @@ LONGEST_EXTENSION = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HttpCheck:
+    """What a generation has to answer before it counts as ready."""
+
+    listener: str
+    path: str = "/"
+    headers: tuple[tuple[str, str], ...] = ()
+    tls: bool = False
+    statuses: tuple[tuple[int, int], ...] = ((200, 299),)
+    """Ranges of the status, both ends included."""
+    body: str | None = None
+    """A regular expression that is to be found in the body."""
+    successes: int = 1
+    """In a row."""
+    interval: float = 0.1
+    """Seconds between two attempts."""
+    timeout: float = 1.0
+    """Seconds that one attempt may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmUp:
+    """Requests that a candidate gets before its first client."""
+
+    listener: str
+    paths: tuple[str, ...]
+    rounds: int = 1
+    headers: tuple[tuple[str, str], ...] = ()
+    tls: bool = False
+    timeout: float = 10.0
+    """Seconds for all together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """The configured numbers, in seconds."""
 
@@ -28,6 +61,9 @@ class Policy:
     ready_timeout: float = 30.0
     ready_probe: bool = True
     """A candidate that has spoken must also accept one connection."""
+    ready_http: HttpCheck | None = None
+    """Set where the method is `http`."""
+    warm_up: WarmUp | None = None
     probation: float = 5.0
     drain_signal: str = "TERM"
     drain_timeout: float = 30.0
