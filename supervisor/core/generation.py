@@ -3,7 +3,8 @@
 Theory of operation. A generation that serves or stands by is kept alive: when its process dies it is started again on
 the same sockets, which never close, so that clients wait instead of being refused. A candidate is not: its death
 is its handoff's affair. A draining one is told to end once no client waits in its queues, loses its sockets when its
-processes have closed their copies, and is dropped when its main process has gone.
+processes have closed their copies, and is dropped when its main process has gone. One that gives way in an exclusive
+handoff is told at once and keeps its sockets: who waits in their queues is served by the next on them.
 
     down -> spawning -> starting -> ready -> ending -> killed
      ^                                                   |
@@ -87,6 +88,12 @@ def tell(turn: Turn, generation: Generation, timeout: float) -> None:
     turn.emit(Tell(generation.number, generation.run, generation.drain_signal))
 
 
+def give_way(turn: Turn, generation: Generation) -> None:
+    """Have it end for the other's sake in an exclusive handoff. One that is only held is killed once it is there."""
+    if generation.life in {Life.STARTING, Life.READY}:
+        tell(turn, generation, turn.state.policy.drain_timeout)
+
+
 def kill(turn: Turn, generation: Generation) -> None:
     """Send KILL, and again if that is not enough."""
     turn.enter(generation, Life.KILLED, turn.at + KILL_AGAIN)
@@ -111,7 +118,7 @@ def policy_for(state: State, generation: Generation) -> Policy:
 def _spawned(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
     assert isinstance(event, events.Spawned)
     generation = turn.put(replace(generation, process=event.process, release=event.release, began=turn.at))
-    if generation.role is Role.DRAINING:
+    if generation.role is Role.DRAINING or turn.state.gives_way(generation):
         kill(turn, generation)
         return
     turn.enter(generation, Life.STARTING, turn.at + policy_for(turn.state, generation).ready_timeout)
@@ -120,7 +127,8 @@ def _spawned(turn: Turn, generation: Generation, event: GenerationEvent) -> None
 
 def _died(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
     """Its process is gone, or was never made."""
-    told = generation.life in {Life.ENDING, Life.KILLED} and generation.role is Role.DRAINING
+    meant = generation.role is Role.DRAINING or turn.state.gives_way(generation)
+    told = meant and generation.life in {Life.ENDING, Life.KILLED}
     generation = replace(
         generation,
         process=None,

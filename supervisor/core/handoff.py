@@ -7,7 +7,13 @@ once. The handoff ends at commit, the end of probation; the drain that follows i
 
 Everything that goes wrong before the shift ends the candidate and nothing else. Everything after it takes the road
 back (`return`): connections are steered to the standby first, and only when the kernel has acknowledged that is the
-candidate let go. No generation is told to end while new connections may still be sent to it.
+candidate let go. If the standby dies on that road while the candidate lives, it is turned round (`shift`). No
+generation is told to end while new connections may still be sent to it.
+
+Where the two may never run at one time (exclusive), the old generation ends first (`yield`): it is told when the new
+release has been verified, its sockets stay open and its clients wait in the queue. The candidate is started on those
+sockets when the old one's process is gone. Every way back leads through `withdraw` as long as somebody runs: whoever
+it is ends, and then the old one is started again.
 
 If the old generation has no process when the handoff begins (it crashed and waits for its next start), the candidate
 borrows its sockets, so that the clients who wait in its queue are served by whoever comes up.
@@ -22,9 +28,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from supervisor.core import moves
-from supervisor.core.effects import Refuse
-from supervisor.core.model import Failure, Handoff, Phase, Reason
+from supervisor.core import moves, retreat
+from supervisor.core.model import Handoff, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,6 +52,7 @@ class Cue(StrEnum):
     STEER_FAILED = "steering failed"
     LAPSED = "deadline"
     QUIET = "standby's queue empty"
+    GONE = "old one ended"
     ABORT = "abort"
     STOP = "stop"
 
@@ -71,15 +77,6 @@ def begin(turn: Turn, request: Request) -> None:
             phases=((Phase.VERIFY, turn.at),),
         )
     )
-
-
-def join_return(turn: Turn, request: Request) -> None:
-    """A rollback asked for on the way back: it is under way already, and the last who asked is told."""
-    handoff = turn.state.handoff
-    assert handoff is not None
-    if handoff.undone_by is not None:
-        turn.emit(Refuse(handoff.undone_by, Failure(Reason.DISPLACED, f"request {request.id}")))
-    turn.put_handoff(replace(handoff, undone_by=request))
 
 
 def step(turn: Turn, cue: Cue, event: Event) -> bool:
@@ -109,10 +106,13 @@ def _row(moves: Mapping[Cue, Move], *, ignored: tuple[Cue, ...]) -> Mapping[Cue,
     return {**moves, **dict.fromkeys(ignored)}
 
 
-_UNDO = Move(moves.undo, (END,))
+_REFUSE = Move(moves.refuse, (END,))
+_UNDO = Move(retreat.undo, (END,))
+_UNDO_WHAT_RUNS = Move(retreat.undo, (END, Phase.WITHDRAW))
 _STOP = Move(moves.stop, (END,))
-_RETURN = Move(moves.go_back, (Phase.RETURN,))
-_ABORT_PROBATION = Move(moves.abort_probation, (Phase.RETURN,))
+_RETURN = Move(retreat.go_back, (Phase.RETURN,))
+_ABORT = Move(retreat.abort_probation, (Phase.RETURN,))
+_WITHDRAWN = Move(retreat.withdrawn, (END,))
 
 _VERIFYING = (Cue.VERIFIED, Cue.REFUSED)
 _CANDIDATE_RISING = (Cue.SPAWNED, Cue.READY, Cue.FAILED)
@@ -121,32 +121,40 @@ _STEERING = (Cue.STEERED, Cue.STEER_FAILED)
 TABLE: Mapping[Phase, Mapping[Cue, Move | None]] = {
     Phase.VERIFY: _row(
         {
-            Cue.VERIFIED: Move(moves.start, (Phase.START,)),
-            Cue.REFUSED: Move(moves.refuse, (END,)),
-            Cue.ABORT: Move(moves.refuse, (END,)),
+            Cue.VERIFIED: Move(moves.verified, (Phase.START, Phase.YIELD, END)),
+            Cue.REFUSED: _REFUSE,
+            Cue.ABORT: _REFUSE,
             Cue.STOP: _STOP,
         },
-        ignored=(*_CANDIDATE_RISING, Cue.DIED, *_STEERING, Cue.LAPSED, Cue.QUIET),
+        ignored=(*_CANDIDATE_RISING, Cue.DIED, *_STEERING, Cue.LAPSED, Cue.QUIET, Cue.GONE),
+    ),
+    Phase.YIELD: _row(
+        {
+            Cue.GONE: Move(moves.start, (Phase.START,)),
+            Cue.ABORT: Move(retreat.take_up_again, (Phase.WITHDRAW,)),
+            Cue.STOP: _STOP,
+        },
+        ignored=(*_VERIFYING, *_CANDIDATE_RISING, Cue.DIED, *_STEERING, Cue.LAPSED, Cue.QUIET),
     ),
     Phase.START: _row(
         {
             Cue.SPAWNED: Move(moves.await_ready, (Phase.READY,)),
             Cue.FAILED: _UNDO,
             Cue.DIED: _UNDO,
-            Cue.ABORT: _UNDO,
+            Cue.ABORT: _UNDO_WHAT_RUNS,
             Cue.STOP: _STOP,
         },
-        ignored=(*_VERIFYING, Cue.READY, *_STEERING, Cue.LAPSED, Cue.QUIET),
+        ignored=(*_VERIFYING, Cue.READY, *_STEERING, Cue.LAPSED, Cue.QUIET, Cue.GONE),
     ),
     Phase.READY: _row(
         {
             Cue.READY: Move(moves.shift, (Phase.SHIFT, Phase.PROBATION)),
-            Cue.FAILED: _UNDO,
+            Cue.FAILED: _UNDO_WHAT_RUNS,
             Cue.DIED: _UNDO,
-            Cue.ABORT: _UNDO,
+            Cue.ABORT: _UNDO_WHAT_RUNS,
             Cue.STOP: _STOP,
         },
-        ignored=(*_VERIFYING, Cue.SPAWNED, *_STEERING, Cue.LAPSED, Cue.QUIET),
+        ignored=(*_VERIFYING, Cue.SPAWNED, *_STEERING, Cue.LAPSED, Cue.QUIET, Cue.GONE),
     ),
     Phase.SHIFT: _row(
         {
@@ -154,37 +162,49 @@ TABLE: Mapping[Phase, Mapping[Cue, Move | None]] = {
             Cue.STEER_FAILED: Move(moves.steering_failed, (Phase.RETURN, Phase.SHIFT)),
             Cue.LAPSED: Move(moves.shift_again, (Phase.SHIFT,)),
             Cue.DIED: _RETURN,
-            Cue.ABORT: _ABORT_PROBATION,
+            Cue.ABORT: _ABORT,
             Cue.STOP: _STOP,
         },
-        ignored=(*_VERIFYING, *_CANDIDATE_RISING, Cue.QUIET),
+        ignored=(*_VERIFYING, *_CANDIDATE_RISING, Cue.QUIET, Cue.GONE),
     ),
     Phase.PROBATION: _row(
         {
             Cue.LAPSED: Move(moves.pass_probation, (END, Phase.SETTLE)),
             Cue.DIED: _RETURN,
-            Cue.ABORT: _ABORT_PROBATION,
+            Cue.ABORT: Move(retreat.abort_probation, (Phase.RETURN, Phase.WITHDRAW)),
             Cue.STOP: _STOP,
         },
-        ignored=(*_VERIFYING, *_CANDIDATE_RISING, *_STEERING, Cue.QUIET),
+        ignored=(*_VERIFYING, *_CANDIDATE_RISING, *_STEERING, Cue.QUIET, Cue.GONE),
     ),
     Phase.SETTLE: _row(
         {
             Cue.QUIET: Move(moves.commit, (END,)),
             Cue.LAPSED: Move(moves.commit, (END,)),
             Cue.DIED: _RETURN,
-            Cue.ABORT: _ABORT_PROBATION,
+            Cue.ABORT: _ABORT,
             Cue.STOP: _STOP,
         },
-        ignored=(*_VERIFYING, *_CANDIDATE_RISING, *_STEERING),
+        ignored=(*_VERIFYING, *_CANDIDATE_RISING, *_STEERING, Cue.GONE),
     ),
     Phase.RETURN: _row(
         {
-            Cue.STEERED: Move(moves.returned, (END,)),
-            Cue.STEER_FAILED: Move(moves.wait_to_steer, (Phase.RETURN,)),
-            Cue.LAPSED: Move(moves.steer_again, (Phase.RETURN,)),
+            Cue.STEERED: Move(retreat.returned, (END, Phase.SHIFT)),
+            Cue.STEER_FAILED: Move(retreat.wait_to_steer, (Phase.RETURN, Phase.SHIFT)),
+            Cue.LAPSED: Move(retreat.steer_again, (Phase.RETURN,)),
+            Cue.GONE: Move(retreat.predecessor_gone, (Phase.SHIFT,)),
+            Cue.ABORT: Move(retreat.join, (Phase.RETURN,)),
             Cue.STOP: _STOP,
         },
-        ignored=(*_VERIFYING, *_CANDIDATE_RISING, Cue.DIED, Cue.QUIET, Cue.ABORT),
+        ignored=(*_VERIFYING, *_CANDIDATE_RISING, Cue.DIED, Cue.QUIET),
+    ),
+    Phase.WITHDRAW: _row(
+        {
+            Cue.FAILED: _WITHDRAWN,
+            Cue.DIED: _WITHDRAWN,
+            Cue.GONE: _WITHDRAWN,
+            Cue.ABORT: Move(retreat.join, (Phase.WITHDRAW,)),
+            Cue.STOP: _STOP,
+        },
+        ignored=(*_VERIFYING, Cue.SPAWNED, Cue.READY, *_STEERING, Cue.LAPSED, Cue.QUIET),
     ),
 }

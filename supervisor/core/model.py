@@ -43,9 +43,11 @@ class Life(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where a handoff is. `RETURN` is the way back after the shift; all others lead to commit."""
+    """Where a handoff is. `RETURN` and `WITHDRAW` are ways back; all others lead to commit."""
 
     VERIFY = "verify"
+    YIELD = "yield"
+    """Exclusive only: the old generation ends, and its sockets stay open for the candidate."""
     START = "start"
     READY = "ready"
     SHIFT = "shift"
@@ -53,6 +55,9 @@ class Phase(StrEnum):
     SETTLE = "settle"
     """After a probation of no length: the old generation's queue empties before it is told to end."""
     RETURN = "return"
+    """Connections are steered back to the old generation, which has a process of its own."""
+    WITHDRAW = "withdraw"
+    """Exclusive only: whoever of the two runs ends, and then the old one is started again on the same sockets."""
 
 
 class Mode(StrEnum):
@@ -83,6 +88,8 @@ class Reason(StrEnum):
     DISPLACED = "displaced by a later request"
     NO_WAY_BACK = "no generation to go back to"
     NOTHING_TO_ABORT = "no handoff is under way"
+    NOT_CURRENT = "not the current release"
+    OTHER_LISTENERS = "the listeners have changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +199,8 @@ class Request:
     """signal or control"""
     uid: int | None = None
     pid: int | None = None
+    if_current: str | None = None
+    """The release that is to be serving when this is taken up; with another it is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,13 +250,22 @@ class Handoff:
     since: float
     until: float | None = None
     candidate: int | None = None
+    release: Release | None = None
+    """What the candidate is to run, as it was verified."""
     policy: Policy | None = None
     """As the configuration was when it began; takes effect with the commit."""
     failure: Failure | None = None
     undone_by: Request | None = None
     """A rollback that was asked for while the old generation still stood by."""
+    aborted_by: tuple[Request, ...] = ()
+    """Who asked for the way back that is under way, and hears of its end."""
     phases: tuple[tuple[Phase, float], ...] = ()
     """Each phase with the time it was entered."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the old generation and the candidate may never run at one time."""
+        return self.policy is not None and self.policy.exclusive
 
 
 class Result(StrEnum):
@@ -327,3 +345,10 @@ class State:
         """Whether a generation that is to live holds the same sockets: started too, it would take half its clients."""
         others = (each for each in self.holders(generation.sockets) if each.number != generation.number)
         return any(each.role is not Role.DRAINING for each in others)
+
+    def gives_way(self, generation: Generation) -> bool:
+        """Whether an exclusive handoff has it end, so that the other of the two can be started."""
+        handoff = self.handoff
+        if handoff is None or handoff.phase not in {Phase.YIELD, Phase.WITHDRAW}:
+            return False
+        return generation.number in {handoff.predecessor, handoff.candidate}

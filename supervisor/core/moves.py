@@ -1,4 +1,4 @@
-"""What a handoff does on each of its moves. Which move is due when is `handoff`'s table."""
+"""What a handoff does on each move towards its commit. Which move is due when is `handoff`'s table."""
 
 from __future__ import annotations
 
@@ -6,97 +6,69 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from supervisor.core import events, generation
-from supervisor.core.effects import Conclude, Refuse, Steer
-from supervisor.core.model import Failure, Handoff, Life, Outcome, Phase, Reason, Result, Role
+from supervisor.core.course import candidate_of, conclude, enter, failure_in, predecessor_of
+from supervisor.core.effects import Steer
+from supervisor.core.model import Failure, Handoff, Life, Phase, Reason, Result, Role
 from supervisor.core.policy import STEER_AGAIN, probation_of
+from supervisor.core.retreat import go_back
 
 if TYPE_CHECKING:
     from supervisor.core.events import Event
-    from supervisor.core.model import Generation
+    from supervisor.core.model import Release
     from supervisor.core.turn import Turn
 
-
-def _enter(turn: Turn, handoff: Handoff, phase: Phase, until: float | None = None) -> Handoff:
-    """The one door into a phase: whatever deadline the last one had is gone."""
-    entered = replace(handoff, phase=phase, since=turn.at, until=until, phases=(*handoff.phases, (phase, turn.at)))
-    turn.put_handoff(entered)
-    return entered
-
-
-def _candidate(turn: Turn, handoff: Handoff) -> Generation:
-    found = turn.state.find(handoff.candidate)
-    assert found is not None, "a handoff past verify has its candidate until it ends"
-    return found
+_NOT_EXCLUSIVELY = Failure(
+    Reason.OTHER_LISTENERS,
+    'with handoff.mode = "exclusive" the new server gets the very sockets of the old one: change the listeners with '
+    '"overlap", or restart gapless',
+)
 
 
-def _predecessor(turn: Turn, handoff: Handoff) -> Generation:
-    found = turn.state.find(handoff.predecessor)
-    assert found is not None, "a handoff has its predecessor until it ends"
-    return found
+# ---- verify, yield
 
 
-def _conclude(turn: Turn, handoff: Handoff, result: Result, failure: Failure | None = None) -> None:
-    """The end of a handoff, whatever its result."""
-    candidate = turn.state.find(handoff.candidate)
-    predecessor = _predecessor(turn, handoff)
-    turn.put_handoff(None)
-    turn.emit(
-        Conclude(
-            Outcome(
-                handoff=handoff.number,
-                request=handoff.request,
-                result=result,
-                failure=failure,
-                undone_by=handoff.undone_by,
-                from_release=predecessor.release,
-                to_release=candidate.release if candidate else None,
-                from_generation=predecessor.number,
-                to_generation=handoff.candidate,
-                phases=handoff.phases,
-                spoke_at=candidate.spoke_at if candidate else None,
-                ended=turn.at,
-            )
-        )
-    )
-
-
-def _failure_in(event: Event) -> Failure:
-    """Why, as far as the event itself can tell."""
-    match event:
-        case events.Refused() | events.NotReady() | events.SpawnFailed():
-            return event.failure
-        case events.Exited():
-            reason = Reason.EXEC_FAILED if event.exit.exec_failed else Reason.DIED
-            return Failure(reason, "" if event.exit.exec_failed else str(event.exit))
-        case events.SteerFailed():
-            return Failure(Reason.STEERING_FAILED, event.detail)
-        case events.AbortAsked() | events.Asked():
-            return Failure(Reason.ABORTED)
-        case events.StopAsked():
-            return Failure(Reason.STOPPING)
-        case _:
-            return Failure(Reason.TIMED_OUT)
-
-
-# ---- verify
-
-
-def start(turn: Turn, handoff: Handoff, event: Event) -> None:
-    """What is to run is known: bring up the candidate, on borrowed sockets if the old one has no process."""
+def verified(turn: Turn, handoff: Handoff, event: Event) -> None:
+    """What is to run is known. Before that nothing has been done to the old generation."""
     assert isinstance(event, events.Verified)
-    predecessor = _predecessor(turn, handoff)
-    same = predecessor.release.launch.listen == event.release.launch.listen
-    lent = predecessor.sockets if predecessor.life is Life.DOWN and same else None
-    candidate = generation.begin(turn, release=event.release, role=Role.CANDIDATE, policy=event.policy, sockets=lent)
-    if lent is not None:
-        turn.enter(predecessor, Life.DOWN)
-    _enter(turn, replace(handoff, candidate=candidate.number, policy=event.policy), Phase.START)
+    handoff = replace(handoff, release=event.release, policy=event.policy)
+    predecessor = predecessor_of(turn, handoff)
+    if handoff.exclusive and _other_listeners(predecessor.release, event.release):
+        conclude(turn, handoff, Result.REFUSED, _NOT_EXCLUSIVELY)
+    elif handoff.exclusive and predecessor.life is not Life.DOWN:
+        enter(turn, handoff, Phase.YIELD)
+        generation.give_way(turn, predecessor)
+    else:
+        _start(turn, handoff, event.release)
 
 
 def refuse(turn: Turn, handoff: Handoff, event: Event) -> None:
     """Nothing was begun, so nothing is undone."""
     result = Result.REFUSED if isinstance(event, events.Refused) else Result.ROLLED_BACK
-    _conclude(turn, handoff, result, _failure_in(event))
+    conclude(turn, handoff, result, failure_in(event))
+
+
+def start(turn: Turn, handoff: Handoff, event: Event) -> None:
+    """The old generation has ended to make way."""
+    del event
+    assert handoff.release is not None
+    _start(turn, handoff, handoff.release)
+
+
+def _start(turn: Turn, handoff: Handoff, release: Release) -> None:
+    """Bring up the candidate, on borrowed sockets if the old one has no process: clients may wait in their queues."""
+    assert handoff.policy is not None
+    predecessor = predecessor_of(turn, handoff)
+    lends = predecessor.life is Life.DOWN and not _other_listeners(predecessor.release, release)
+    lent = predecessor.sockets if lends else None
+    candidate = generation.begin(turn, release=release, role=Role.CANDIDATE, policy=handoff.policy, sockets=lent)
+    if lends:
+        turn.enter(predecessor, Life.DOWN)
+    enter(turn, replace(handoff, candidate=candidate.number), Phase.START)
+
+
+def _other_listeners(old: Release, new: Release) -> bool:
+    """Whether a server on the sockets of the old release would find others than it is to have."""
+    return old.launch.listen != new.launch.listen
 
 
 # ---- start, ready
@@ -105,37 +77,19 @@ def refuse(turn: Turn, handoff: Handoff, event: Event) -> None:
 def await_ready(turn: Turn, handoff: Handoff, event: Event) -> None:
     """The candidate has a process: the wait for its readiness is that life's deadline."""
     del event
-    _enter(turn, handoff, Phase.READY)
+    enter(turn, handoff, Phase.READY)
 
 
 def shift(turn: Turn, handoff: Handoff, event: Event) -> None:
     """The candidate can serve: ask the kernel to send it every new connection."""
     del event
-    sockets = _candidate(turn, handoff).sockets
+    sockets = candidate_of(turn, handoff).sockets
     assert sockets is not None
-    handoff = _enter(turn, handoff, Phase.SHIFT)
-    if turn.state.borrowed(_candidate(turn, handoff)):
+    handoff = enter(turn, handoff, Phase.SHIFT)
+    if turn.state.borrowed(candidate_of(turn, handoff)):
         _succeed(turn, handoff)  # connections go to these sockets already
         return
     turn.emit(Steer(handoff.number, sockets))
-
-
-def undo(turn: Turn, handoff: Handoff, event: Event) -> None:
-    """Nobody was sent to the candidate: it goes, and nothing else has happened."""
-    candidate = _candidate(turn, handoff)
-    failure = _failure_in(event)
-    if failure.reason is Reason.TIMED_OUT and candidate.spoke is not None:
-        failure = Failure(Reason.NOT_ACCEPTING, f"said so by {candidate.spoke}")
-    _conclude(turn, handoff, Result.ROLLED_BACK, failure)
-    generation.discard(turn, candidate)
-    _resume(turn, handoff.predecessor)
-
-
-def _resume(turn: Turn, predecessor: int) -> None:
-    """A generation that had lent its sockets while it was down is started again."""
-    found = turn.state.find(predecessor)
-    if found is not None and found.life is Life.DOWN and found.until is None:
-        turn.enter(found, Life.DOWN, turn.at)
 
 
 # ---- shift, probation, settle
@@ -143,61 +97,22 @@ def _resume(turn: Turn, predecessor: int) -> None:
 
 def stand_by(turn: Turn, handoff: Handoff, event: Event) -> None:
     """The kernel has acknowledged: the candidate serves, the old one stands by."""
-    if isinstance(event, events.Steered) and event.sockets == _candidate(turn, handoff).sockets:
+    if isinstance(event, events.Steered) and event.sockets == candidate_of(turn, handoff).sockets:
         _succeed(turn, handoff)
 
 
 def _succeed(turn: Turn, handoff: Handoff) -> None:
     policy = handoff.policy or turn.state.policy
-    turn.put(replace(_candidate(turn, handoff), role=Role.SERVING, served=True))
-    turn.put(replace(_predecessor(turn, handoff), role=Role.STANDBY))
-    _enter(turn, handoff, Phase.PROBATION, turn.at + probation_of(policy))
-
-
-def pass_probation(turn: Turn, handoff: Handoff, event: Event) -> None:
-    """The candidate has lasted. With no probation asked for, the old one's queue empties before it is given up."""
-    policy = handoff.policy or turn.state.policy
-    if policy.probation == 0 and _predecessor(turn, handoff).life is Life.READY:
-        _enter(turn, handoff, Phase.SETTLE, turn.at + policy.drain_timeout / 2)
-        return
-    commit(turn, handoff, event)
-
-
-def commit(turn: Turn, handoff: Handoff, event: Event) -> None:
-    """From here on the old generation is on its own way out. What follows is done after this is on disk."""
-    del event
-    predecessor = _predecessor(turn, handoff)
-    candidate = _candidate(turn, handoff)
-    same = predecessor.release.same_file(candidate.release) and predecessor.release.launch == candidate.release.launch
-    turn.state = replace(
-        turn.state,
-        policy=handoff.policy or turn.state.policy,
-        previous=turn.state.previous if same else predecessor.release,
-    )
-    _conclude(turn, handoff, Result.COMMITTED)
-    generation.retire(turn, predecessor)
-
-
-# ---- the way back
-
-
-def go_back(turn: Turn, handoff: Handoff, event: Event) -> None:
-    """New connections go to the standby again; the candidate is let go when the kernel has acknowledged."""
-    predecessor = _predecessor(turn, handoff)
-    assert predecessor.sockets is not None
-    failure = _failure_in(event)
-    if failure.reason in {Reason.DIED, Reason.EXEC_FAILED}:
-        failure = replace(failure, reason=Reason.DIED_IN_PROBATION)
-    turn.put(replace(_candidate(turn, handoff), role=Role.CANDIDATE, until=None))
-    turn.put(replace(predecessor, role=Role.SERVING))
-    _enter(turn, replace(handoff, failure=failure), Phase.RETURN)
-    turn.emit(Steer(handoff.number, predecessor.sockets))
-    _resume(turn, predecessor.number)
+    turn.put(replace(candidate_of(turn, handoff), role=Role.SERVING, served=True))
+    turn.put(replace(predecessor_of(turn, handoff), role=Role.STANDBY))
+    enter(turn, handoff, Phase.PROBATION, turn.at + probation_of(policy))
 
 
 def steering_failed(turn: Turn, handoff: Handoff, event: Event) -> None:
     """Back to the old generation; but if that has died, the candidate is all there is: steer to it again."""
-    if _predecessor(turn, handoff).life is Life.READY:
+    if not isinstance(event, events.SteerFailed) or event.sockets != candidate_of(turn, handoff).sockets:
+        return
+    if predecessor_of(turn, handoff).life is Life.READY:
         go_back(turn, handoff, event)
         return
     turn.put_handoff(replace(handoff, until=turn.at + STEER_AGAIN))
@@ -206,57 +121,36 @@ def steering_failed(turn: Turn, handoff: Handoff, event: Event) -> None:
 def shift_again(turn: Turn, handoff: Handoff, event: Event) -> None:
     """There is nothing else to do than to try again."""
     del event
-    sockets = _candidate(turn, handoff).sockets
+    sockets = candidate_of(turn, handoff).sockets
     assert sockets is not None
     turn.put_handoff(replace(handoff, until=None))
     turn.emit(Steer(handoff.number, sockets))
 
 
-def abort_probation(turn: Turn, handoff: Handoff, event: Event) -> None:
-    """Never abort into nothing."""
-    assert isinstance(event, (events.AbortAsked, events.Asked))
-    if _predecessor(turn, handoff).life is not Life.READY:
-        turn.emit(Refuse(event.request, Failure(Reason.NO_WAY_BACK, "the old generation's process has died")))
+def pass_probation(turn: Turn, handoff: Handoff, event: Event) -> None:
+    """The candidate has lasted. With no probation asked for, the old one's queue empties before it is given up."""
+    policy = handoff.policy or turn.state.policy
+    if policy.probation == 0 and predecessor_of(turn, handoff).life is Life.READY:
+        enter(turn, handoff, Phase.SETTLE, turn.at + policy.drain_timeout / 2)
         return
-    if isinstance(event, events.Asked):
-        handoff = replace(handoff, undone_by=event.request)
-    go_back(turn, handoff, event)
+    commit(turn, handoff, event)
 
 
-def steer_again(turn: Turn, handoff: Handoff, event: Event) -> None:
-    """There is nothing else to do than to try again."""
+def commit(turn: Turn, handoff: Handoff, event: Event) -> None:
+    """From here on the old generation is on its own way out. What follows is done after this is on disk."""
     del event
-    sockets = _predecessor(turn, handoff).sockets
-    assert sockets is not None
-    turn.put_handoff(replace(handoff, until=None))
-    turn.emit(Steer(handoff.number, sockets))
-
-
-def wait_to_steer(turn: Turn, handoff: Handoff, event: Event) -> None:
-    """The kernel would not; it may have memory for a program a moment later."""
-    del event
-    turn.put_handoff(replace(handoff, until=turn.at + STEER_AGAIN))
-
-
-def returned(turn: Turn, handoff: Handoff, event: Event) -> None:
-    """The kernel has acknowledged: the old generation serves as if nothing had been."""
-    if not isinstance(event, events.Steered) or event.sockets != _predecessor(turn, handoff).sockets:
-        return
-    candidate = _candidate(turn, handoff)
-    if candidate.life is Life.DOWN:
-        _clear_drained(turn)
-    generation.retire(turn, candidate)
-    _resume(turn, handoff.predecessor)
-    _conclude(turn, handoff, Result.ROLLED_BACK, handoff.failure)
-
-
-def _clear_drained(turn: Turn) -> None:
-    """The kernel moves a dead generation's queue to any other socket of the group: only those that accept may stay."""
-    for each in list(turn.state.with_role(Role.DRAINING)):
-        if each.life in {Life.ENDING, Life.KILLED}:
-            turn.close_sockets(each)
+    predecessor = predecessor_of(turn, handoff)
+    candidate = candidate_of(turn, handoff)
+    same = predecessor.release.same_file(candidate.release) and predecessor.release.launch == candidate.release.launch
+    turn.state = replace(
+        turn.state,
+        policy=handoff.policy or turn.state.policy,
+        previous=turn.state.previous if same else predecessor.release,
+    )
+    conclude(turn, handoff, Result.COMMITTED)
+    generation.retire(turn, predecessor)
 
 
 def stop(turn: Turn, handoff: Handoff, event: Event) -> None:
     """Everything ends; what had not been committed was not."""
-    _conclude(turn, handoff, Result.ROLLED_BACK, _failure_in(event))
+    conclude(turn, handoff, Result.ROLLED_BACK, failure_in(event))

@@ -64,6 +64,8 @@ class Policy:
     ready_http: HttpCheck | None = None
     """Set where the method is `http`."""
     warm_up: WarmUp | None = None
+    exclusive: bool = False
+    """The old generation ends before the candidate is started: for servers that cannot run twice."""
     probation: float = 5.0
     drain_signal: str = "TERM"
     drain_timeout: float = 30.0

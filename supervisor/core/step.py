@@ -7,12 +7,16 @@ of it, or the service as a whole. The decisions themselves are in `generation` a
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from supervisor.core import events, generation, handoff
 from supervisor.core.effects import Effect, End, Refuse
 from supervisor.core.handoff import Cue
 from supervisor.core.model import Ask, Failure, Life, Mode, Phase, Reason, Request, Role, State
 from supervisor.core.turn import Turn
+
+if TYPE_CHECKING:
+    from supervisor.core.model import Release
 
 _CANDIDATE_CUES: dict[type[events.GenerationEvent], Cue] = {
     events.Spawned: Cue.SPAWNED,
@@ -21,6 +25,12 @@ _CANDIDATE_CUES: dict[type[events.GenerationEvent], Cue] = {
     events.NotReady: Cue.FAILED,
     events.GenerationLapsed: Cue.FAILED,
     events.Exited: Cue.DIED,
+}
+
+_PREDECESSOR_CUES: dict[type[events.GenerationEvent], Cue] = {
+    events.Quiet: Cue.QUIET,
+    events.Exited: Cue.GONE,
+    events.SpawnFailed: Cue.GONE,
 }
 
 _HANDOFF_CUES: dict[type[events.HandoffEvent], Cue] = {
@@ -74,8 +84,8 @@ def _generation(turn: Turn, event: events.GenerationEvent) -> None:
         return
     if event.generation == under_way.candidate and type(event) in _CANDIDATE_CUES:
         handoff.step(turn, _CANDIDATE_CUES[type(event)], event)
-    elif event.generation == under_way.predecessor and isinstance(event, events.Quiet):
-        handoff.step(turn, Cue.QUIET, event)
+    elif event.generation == under_way.predecessor and type(event) in _PREDECESSOR_CUES:
+        handoff.step(turn, _PREDECESSOR_CUES[type(event)], event)
 
 
 def _handoff(turn: Turn, event: events.HandoffEvent) -> None:
@@ -97,21 +107,57 @@ def _begin(turn: Turn, event: events.Begun) -> None:
     turn.state = replace(turn.state, target=first.sockets)
 
 
+SHORTEST_DIGEST = 8
+"""Hex digits of a SHA-256 that name a release."""
+
+_STANDS_BY = frozenset({Phase.PROBATION, Phase.SETTLE})
+_GOES_BACK = frozenset({Phase.RETURN, Phase.WITHDRAW})
+
+
 def _asked(turn: Turn, event: events.Asked) -> None:
     state, request = turn.state, event.request
     if state.mode is not Mode.RUNNING:
         turn.emit(Refuse(request, Failure(Reason.STOPPING)))
-        return
-    under_way = state.handoff
-    if under_way is not None and request.ask is Ask.ROLLBACK and under_way.phase in {Phase.PROBATION, Phase.SETTLE}:
+    elif not _is_known(state, request):
+        _keep_or_join(turn, event)
+
+
+def _is_known(state: State, request: Request) -> bool:
+    """Whether this very request waits or is under way: who says it again waits for the same outcome."""
+    known = [state.pending]
+    if state.handoff is not None:
+        known += [state.handoff.request, state.handoff.undone_by]
+    return any(each is not None and each.id == request.id for each in known)
+
+
+def _keep_or_join(turn: Turn, event: events.Asked) -> None:
+    """A rollback is taken up at once where the old generation stands by or the way back is under way."""
+    under_way, request = turn.state.handoff, event.request
+    back = under_way is not None and request.ask is Ask.ROLLBACK and under_way.phase in _STANDS_BY | _GOES_BACK
+    if under_way is None or not back:
         _displace_pending(turn, request)
+        turn.state = replace(turn.state, pending=request)
+    elif _is_met(turn, request):
+        if under_way.phase in _STANDS_BY:
+            _displace_pending(turn, request)
         handoff.step(turn, Cue.ABORT, event)
-        return
-    if under_way is not None and request.ask is Ask.ROLLBACK and under_way.phase is Phase.RETURN:
-        handoff.join_return(turn, request)
-        return
-    _displace_pending(turn, request)
-    turn.state = replace(turn.state, pending=request)
+
+
+def _is_met(turn: Turn, request: Request) -> bool:
+    """Whether the release is current that is to be, at the moment when a request is taken up. If not, it is refused."""
+    serving = turn.state.serving
+    assert serving is not None
+    if request.if_current is None or _is_called(serving.release, request.if_current):
+        return True
+    turn.emit(Refuse(request, Failure(Reason.NOT_CURRENT, f"{serving.release.id} is, and not {request.if_current}")))
+    return False
+
+
+def _is_called(release: Release, name: str) -> bool:
+    """Whether a name means this release: its id, the id's part before `+`, or the beginning of its digest."""
+    if name in {release.id, release.id.partition("+")[0]}:
+        return True
+    return len(name) >= SHORTEST_DIGEST and (release.sha256 or "").startswith(name.lower())
 
 
 def _displace_pending(turn: Turn, by: Request) -> None:
@@ -129,6 +175,8 @@ def _take_up_pending(turn: Turn) -> None:
     if request is None or state.handoff is not None or state.serving is None or state.mode is not Mode.RUNNING:
         return
     turn.state = replace(state, pending=None)
+    if not _is_met(turn, request):
+        return
     if request.ask is Ask.ROLLBACK and state.previous is None:
         turn.emit(Refuse(request, Failure(Reason.NO_PREVIOUS, "nothing served before the present release")))
         return
@@ -136,8 +184,11 @@ def _take_up_pending(turn: Turn) -> None:
 
 
 def _abort(turn: Turn, event: events.AbortAsked) -> None:
-    if not handoff.step(turn, Cue.ABORT, event):
-        turn.emit(Refuse(event.request, Failure(Reason.NOTHING_TO_ABORT)))
+    if turn.state.mode is not Mode.RUNNING:
+        turn.emit(Refuse(event.request, Failure(Reason.STOPPING)))
+    elif not handoff.step(turn, Cue.ABORT, event):
+        what = "rollback brings back the release that served before"
+        turn.emit(Refuse(event.request, Failure(Reason.NOTHING_TO_ABORT, what)))
 
 
 def _stop(turn: Turn, event: events.StopAsked) -> None:

@@ -10,10 +10,11 @@ from supervisor.core.model import Life, Mode, Phase, Result, Role
 from supervisor.core.step import step
 
 if TYPE_CHECKING:
-    from supervisor.core.model import Generation, Handoff
+    from supervisor.core.model import Generation, Handoff, Outcome
     from tests.core.world import World
 
 STEERED_TO_CANDIDATE = {Phase.PROBATION, Phase.SETTLE}
+GOING = {Life.SPAWNING, Life.ENDING, Life.KILLED}
 
 
 def take(before: World, event: events.Event) -> World:
@@ -45,7 +46,7 @@ def check_effect(before: World, world: World, event: events.Event, effect: effec
         case effects.Tell():
             _check_tell(world, event, effect)
         case effects.Kill():
-            _check_kill(world, effect)
+            _check_kill(before, world, effect)
         case effects.CloseSockets():
             _check_close(before, world, effect)
         case effects.Steer():
@@ -86,8 +87,10 @@ def _check_let_go(world: World, effect: effects.LetGo) -> None:
 def _check_tell(world: World, event: events.Event, effect: effects.Tell) -> None:
     state, told = world.state, world.state.find(effect.generation)
     assert told is not None
-    assert told.role is Role.DRAINING, "only who drains is told to end"
     assert (effect.generation, effect.run) in world.let_go - world.told, "who runs is told, and once"
+    if told.role is not Role.DRAINING:
+        _check_way_made(world, told)
+        return
     if state.mode is not Mode.RUNNING or told.sockets is None:
         return
     if state.borrowed(told):
@@ -100,12 +103,26 @@ def _check_tell(world: World, event: events.Event, effect: effects.Tell) -> None
         assert late, "clients in the queue come first, until the deadline"
 
 
-def _check_kill(world: World, effect: effects.Kill) -> None:
+def _check_way_made(world: World, told: Generation) -> None:
+    """Who does not drain is told to end for one reason only: the other of the two is to be started."""
+    handoff = world.state.handoff
+    assert handoff is not None, "only who drains is told to end"
+    assert handoff.exclusive, "only who drains is told to end"
+    assert handoff.release is not None, "the old one is not told before the new one is verified"
+    way = {Phase.YIELD: handoff.predecessor, Phase.WITHDRAW: handoff.candidate}
+    assert way.get(handoff.phase) == told.number, "only who drains is told to end"
+
+
+def _check_kill(before: World, world: World, effect: effects.Kill) -> None:
     killed = world.state.find(effect.generation)
     assert killed is not None
     assert (effect.generation, effect.run) in world.alive, "who lives is killed"
-    if world.state.mode is Mode.RUNNING and killed.role is not Role.DRAINING:
-        assert killed.ready_at is None, "what serves is not killed"
+    if world.state.mode is not Mode.RUNNING or killed.role is Role.DRAINING:
+        return
+    former = before.state.find(effect.generation)
+    assert former is not None
+    late = world.state.gives_way(killed) and former.life in {Life.ENDING, Life.KILLED}
+    assert late or killed.ready_at is None, "what serves is not killed"
 
 
 def _check_close(before: World, world: World, effect: effects.CloseSockets) -> None:
@@ -141,12 +158,24 @@ def _check_conclude(before: World, world: World, effect: effects.Conclude) -> No
     now = world.state.handoff
     assert now is None or now.number > outcome.handoff, "it ends once"
     assert (outcome.result is Result.COMMITTED) == (outcome.failure is None), "who failed knows why"
+    if outcome.result is not Result.COMMITTED and world.state.mode is Mode.RUNNING:
+        _check_kept(before, outcome)
     if outcome.result is Result.COMMITTED:
         assert outcome.failure is None
         assert (outcome.from_generation, handoff.predecessor) == (handoff.predecessor, outcome.from_generation)
         standby = before.state.find(outcome.from_generation)
         assert standby is not None
         assert standby.role is Role.STANDBY, "the old one stood by until the commit"
+
+
+def _check_kept(before: World, outcome: Outcome) -> None:
+    """Who accepts is not given up for who does not. An exclusive handoff cannot but do so; its candidate has gone."""
+    handoff, candidate = before.state.handoff, before.state.find(outcome.to_generation)
+    predecessor = before.state.find(outcome.from_generation)
+    assert handoff is not None
+    assert predecessor is not None
+    if handoff.phase is Phase.RETURN and candidate is not None and candidate.life is Life.READY:
+        assert predecessor.life is Life.READY, "nobody is given up for one who has died"
 
 
 def check(world: World) -> None:
@@ -186,6 +215,8 @@ def _check_processes(world: World) -> None:
     assert known <= world.alive, "what is known to live does"
     held = {each.sockets for each in state.generations if each.sockets is not None}
     assert held == world.open, "every open set of sockets has its holder"
+    if world.alone and state.mode is Mode.RUNNING:
+        assert len(world.alive) <= 1, "two never run at one time"
 
 
 def _check_generation(world: World, each: Generation) -> None:
@@ -218,14 +249,31 @@ def _check_handoff(world: World, handoff: Handoff) -> None:
     assert predecessor.role is (Role.STANDBY if stands_by else Role.SERVING)
     if handoff.phase is Phase.VERIFY:
         assert not any(state.with_role(Role.CANDIDATE)), "nothing is begun before it is verified"
+        assert predecessor.life is not Life.ENDING, "the old one is not told before the new one is verified"
+        return
+    if handoff.exclusive:
+        _check_exclusive(world, handoff, predecessor)
+    if handoff.phase is Phase.YIELD or (handoff.phase is Phase.WITHDRAW and handoff.candidate is None):
+        assert predecessor.life in GOING, "who makes way goes"
         return
     assert candidate is not None, "a candidate is kept until its handoff ends"
     assert candidate.role is (Role.SERVING if stands_by else Role.CANDIDATE)
     _check_phase(world, handoff, candidate)
 
 
+def _check_exclusive(world: World, handoff: Handoff, predecessor: Generation) -> None:
+    """The old one and the candidate take turns on one set of sockets."""
+    both = {handoff.predecessor, handoff.candidate}
+    assert sum(number in both for number, _ in world.alive) <= 1, "two never run at one time"
+    candidate = world.state.find(handoff.candidate)
+    assert candidate is None or candidate.sockets == predecessor.sockets, "clients wait for whoever comes"
+    assert world.kernel == predecessor.sockets, "clients wait for whoever comes"
+
+
 def _check_phase(world: World, handoff: Handoff, candidate: Generation) -> None:
     match handoff.phase:
+        case Phase.WITHDRAW:
+            assert candidate.life in GOING, "who makes way goes"
         case Phase.START:
             assert candidate.life is Life.SPAWNING
         case Phase.READY:
@@ -261,9 +309,23 @@ def check_change(before: World, after: World, event: events.Event) -> None:
         assert new.handoff.number in {old.handoff.number, old.handoff.number + 1}
     if old.mode is Mode.RUNNING and new.mode is not Mode.RUNNING:
         assert isinstance(event, (events.StopAsked, events.LeaveAsked)), "only who is told to stop stops"
+    if old.handoff is not None and new.handoff is None and new.mode is Mode.RUNNING:
+        _check_served(before, after, old.handoff)
     _check_way_back(before, after)
     for each in old.generations:
         _check_gone(before, after, each, event)
+
+
+def _check_served(before: World, after: World, handoff: Handoff) -> None:
+    """A handoff that has ended leaves whom it began with, or whom it committed."""
+    serving = after.state.serving
+    assert serving is not None
+    committed = after.state.find(handoff.predecessor) is None or serving.number == handoff.candidate
+    if committed:
+        assert handoff.phase in STEERED_TO_CANDIDATE, "who has served is started again"
+    else:
+        assert serving.number == handoff.predecessor, "who has served is started again"
+    assert before.state.find(serving.number) is not None, "who serves was there before"
 
 
 def _check_way_back(before: World, after: World) -> None:

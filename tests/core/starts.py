@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from supervisor.core import events
 from supervisor.core.model import Ask, Exit, Process, Request
 from tests.core.invariants import take
-from tests.core.world import NO_PROBATION, POLICY, RELEASES, Bounds, World
+from tests.core.world import EXCLUSIVE, NO_PROBATION, POLICY, RELEASES, Bounds, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +112,35 @@ def settling() -> World:
     return lapsed(shifted(serving(NO_PROBATION), NO_PROBATION))
 
 
+def exclusively() -> World:
+    """A server serves that cannot run twice."""
+    return replace(serving(EXCLUSIVE), alone=True)
+
+
+def yielding() -> World:
+    """It has been told to make way."""
+    return verified(asked(exclusively()), EXCLUSIVE)
+
+
+def taking_turns() -> World:
+    """It is gone, and the candidate is on its way on the same sockets."""
+    return dies(yielding(), 1)
+
+
+def alone_on_probation() -> World:
+    """The candidate serves; the old one has no process."""
+    return up(taking_turns(), 2)
+
+
+def withdrawing() -> World:
+    """The candidate was told to end, so that the old one can be started again."""
+    world = take(alone_on_probation(), events.AbortAsked(at=0.0, request=Request(id="abort")))
+    return replace(world, asked=0)
+
+
+EITHER_MODE = Bounds(asks=2, found=((RELEASES[1], POLICY), (RELEASES[1], EXCLUSIVE)))
+ALONE = Bounds(asks=2, found=((RELEASES[1], EXCLUSIVE),))
+
 BOTH = Bounds(asks=2, found=((RELEASES[0], POLICY), (RELEASES[1], POLICY)))
 
 STARTS = (
@@ -131,4 +160,11 @@ STARTS = (
         Bounds(asks=2, found=((RELEASES[1], NO_PROBATION),)),
         3_000,
     ),
+    Start("exclusive", exclusively, 10, ALONE, 2_000),
+    Start("exclusive, yielding", yielding, 9, ALONE, 2_000),
+    Start("exclusive, taking turns", taking_turns, 9, ALONE, 2_000),
+    Start("exclusive, in probation", alone_on_probation, 9, ALONE, 2_000),
+    Start("exclusive, withdrawing", withdrawing, 9, ALONE, 2_000),
+    Start("either mode, serving", serving, 8, EITHER_MODE, 2_000),
+    Start("either mode, exclusive so far", lambda: serving(EXCLUSIVE), 8, EITHER_MODE, 2_000),
 )

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from supervisor.core import events, generation, handoff, moves
+from supervisor.core import events, generation, handoff, moves, retreat
 from supervisor.core import step as step_module
 from supervisor.core.effects import CloseSockets, Conclude, Kill, LetGo, Refuse, Spawn, Steer
 from supervisor.core.handoff import Cue, Move
-from supervisor.core.model import Life, Phase, Role
+from supervisor.core.model import Handoff, Life, Phase, Role, State
 from supervisor.core.turn import Turn
 from tests.core import starts
 from tests.core.explore import InvariantError, explore
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from supervisor.core.effects import Effect
     from supervisor.core.events import Event
-    from supervisor.core.model import Generation, Handoff
+    from supervisor.core.model import Generation, Request
     from tests.core.world import World
 
     Patch = pytest.MonkeyPatch
@@ -89,7 +89,7 @@ def drop_what_lives(patch: Patch) -> None:
 
 def forget_the_process(patch: Patch) -> None:
     def act(turn: Turn, under_way: Handoff, event: Event) -> None:
-        moves.undo(turn, under_way, event)
+        retreat.undo(turn, under_way, event)
         for each in list(turn.state.with_role(Role.DRAINING)):
             turn.put(replace(each, process=None, life=Life.DOWN, until=None))
 
@@ -124,7 +124,7 @@ def tell_the_candidate_before_the_way_back(patch: Patch) -> None:
     def act(turn: Turn, under_way: Handoff, event: Event) -> None:
         candidate = turn.state.find(under_way.candidate)
         assert candidate is not None
-        moves.go_back(turn, under_way, event)
+        retreat.go_back(turn, under_way, event)
         generation.tell(turn, turn.put(replace(candidate, role=Role.DRAINING)), 1.0)
 
     move(patch, Phase.PROBATION, Cue.ABORT, act)
@@ -175,7 +175,7 @@ def let_go_of_what_drains(patch: Patch) -> None:
 
 
 def start_on_lent_sockets(patch: Patch) -> None:
-    original = moves.start
+    original = moves.verified
 
     def act(turn: Turn, under_way: Handoff, event: Event) -> None:
         original(turn, under_way, event)
@@ -222,12 +222,75 @@ def forget_the_pending(patch: Patch) -> None:
 
 
 def start_what_was_never_verified(patch: Patch) -> None:
-    def begin(turn: Turn, request: object) -> None:
-        original(turn, request)  # type: ignore[arg-type]  # handed on as it came
+    def begin(turn: Turn, request: Request) -> None:
+        original(turn, request)
         generation.begin(turn, release=RELEASES[1], role=Role.CANDIDATE, policy=POLICY)
 
     original = handoff.begin
     patch.setattr(handoff, "begin", begin)
+
+
+def tell_before_it_is_verified(patch: Patch) -> None:
+    def begin(turn: Turn, request: Request) -> None:
+        original(turn, request)
+        old = turn.state.serving
+        if old is not None:
+            generation.give_way(turn, old)
+
+    original = handoff.begin
+    patch.setattr(handoff, "begin", begin)
+
+
+def take_nobody_for_exclusive(patch: Patch) -> None:
+    patch.setattr(Handoff, "exclusive", property(lambda _: False))
+
+
+def undo_without_waiting(patch: Patch) -> None:
+    def act(turn: Turn, under_way: Handoff, event: Event) -> None:
+        policy = under_way.policy
+        assert policy is not None
+        retreat.undo(turn, replace(under_way, policy=replace(policy, exclusive=False)), event)
+
+    for cue in (Cue.FAILED, Cue.ABORT):
+        move(patch, Phase.READY, cue, act)
+
+
+def take_the_last_one_down_for_good(patch: Patch) -> None:
+    patch.setattr(retreat, "_resume", lambda *_: None)
+
+
+def let_go_of_what_makes_way(patch: Patch) -> None:
+    patch.setattr(State, "gives_way", lambda *_: False)
+
+
+def withdraw_the_old_one(patch: Patch) -> None:
+    """The candidate is kept, and who has served is not started again."""
+
+    def act(turn: Turn, under_way: Handoff, event: Event) -> None:
+        candidate = turn.state.find(under_way.candidate)
+        if candidate is None or candidate.life is Life.DOWN:
+            moves.stop(turn, under_way, event)
+            for each in list(turn.state.with_role(Role.SERVING)):
+                turn.drop(each)
+            if candidate is not None:
+                generation.start_again(turn, turn.put(replace(candidate, role=Role.SERVING)))
+
+    for cue in (Cue.DIED, Cue.FAILED):
+        move(patch, Phase.WITHDRAW, cue, act)
+
+
+def never_withdrawn(patch: Patch) -> None:
+    for cue in (Cue.DIED, Cue.FAILED, Cue.GONE):
+        move(patch, Phase.WITHDRAW, cue, lambda *_: None)
+
+
+def give_up_the_candidate_for_the_dead(patch: Patch) -> None:
+    patch.setattr(retreat, "_leads_to_nobody", lambda *_: False)
+
+
+def a_set_of_its_own(patch: Patch) -> None:
+    patch.setattr(moves, "_other_listeners", lambda *_: True)
+    move(patch, Phase.YIELD, Cue.GONE, moves.start)
 
 
 def beside_a_candidate() -> World:
@@ -239,6 +302,11 @@ def one_may_drain() -> World:
     """As many drain as may."""
     one = replace(POLICY, drain_limit=1)
     return starts.lapsed(starts.shifted(starts.serving(one), one))
+
+
+def bounds_of(world: World) -> Bounds:
+    """What may happen to it: a server that cannot run twice is never said to be one that can."""
+    return starts.ALONE if world.alone else Bounds(asks=2)
 
 
 MUTANTS: tuple[tuple[Break, Callable[[], World], str], ...] = (
@@ -272,6 +340,15 @@ MUTANTS: tuple[tuple[Break, Callable[[], World], str], ...] = (
     (never_kill, starts.serving, "what is to end was told"),
     (forget_the_pending, starts.serving, "a kept request is taken up at once"),
     (start_what_was_never_verified, starts.serving, "nothing is begun before it is verified"),
+    (tell_before_it_is_verified, starts.exclusively, "only who drains is told to end"),
+    (take_nobody_for_exclusive, starts.exclusively, "two never run at one time"),
+    (undo_without_waiting, starts.taking_turns, "two never run at one time"),
+    (take_the_last_one_down_for_good, starts.taking_turns, "what should live is started again"),
+    (let_go_of_what_makes_way, starts.taking_turns, "who makes way goes"),
+    (withdraw_the_old_one, starts.withdrawing, "who has served is started again"),
+    (never_withdrawn, starts.withdrawing, "who makes way goes"),
+    (give_up_the_candidate_for_the_dead, lambda: starts.shifted(starts.serving()), "nobody is given up for one"),
+    (a_set_of_its_own, starts.yielding, "clients wait for whoever comes"),
 )
 
 
@@ -280,7 +357,7 @@ def test_a_broken_core_is_found_out(broken: Break, start: Callable[[], World], r
     world = start()
     broken(monkeypatch)
     with pytest.raises(InvariantError, match=reason):
-        explore(world, depth=DEPTH, bounds=Bounds(asks=2))
+        explore(world, depth=DEPTH, bounds=bounds_of(world))
 
 
 def test_a_handoff_that_never_settles_is_found_out(monkeypatch: Patch) -> None:
@@ -294,4 +371,5 @@ def test_a_handoff_that_never_settles_is_found_out(monkeypatch: Patch) -> None:
 def test_no_mutant_is_broken_from_the_start() -> None:
     assert starts.serving(NO_PROBATION).state.policy == NO_PROBATION
     for _, start, _ in MUTANTS:
-        explore(start(), depth=3, bounds=Bounds(asks=2))
+        world = start()
+        explore(world, depth=3, bounds=bounds_of(world))

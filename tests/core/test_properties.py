@@ -16,7 +16,7 @@ from supervisor.core.policy import KILL_AGAIN, Policy
 from tests.core.invariants import take
 from tests.core.kind import calm, finished, first_deadline, kindness, onward, stubbornness
 from tests.core.starts import begun, dies, up
-from tests.core.world import NO_PROBATION, POLICY, RELEASES, Bounds, World
+from tests.core.world import EXCLUSIVE, NO_PROBATION, POLICY, RELEASES, Bounds, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,11 +26,14 @@ LIFE = settings(
 )
 
 PAUSES = (0.0, 0.0, 0.001, 0.05, 0.4, 3.0, 20.0, 100.0)
-FOUND = tuple((release, found) for release in RELEASES for found in (POLICY, NO_PROBATION))
+FOUND = tuple((release, found) for release in RELEASES for found in (POLICY, NO_PROBATION, EXCLUSIVE))
+ANY = Bounds(asks=0, found=FOUND)
+ALONE = Bounds(asks=0, found=tuple((release, EXCLUSIVE) for release in RELEASES))
 
 choices = st.lists(st.tuples(st.integers(0, 999), st.sampled_from(PAUSES)), min_size=50, max_size=200)
 policies = st.builds(
     Policy,
+    exclusive=st.booleans(),
     probation=st.sampled_from([0.0, 0.01, 5.0]),
     drain_timeout=st.sampled_from([0.5, 30.0]),
     drain_limit=st.integers(1, 4),
@@ -47,19 +50,19 @@ class Moment:
     at: float
 
 
-def live(start: World, chosen: Iterable[tuple[int, float]]) -> Moment:
+def live(start: World, chosen: Iterable[tuple[int, float]], bounds: Bounds = ANY) -> Moment:
     """One of the lives that the choices stand for. A pause that a deadline falls into ends with that deadline."""
     now = Moment(start, 0.0)
     for choice, pause in chosen:
-        now = _next(now, choice, pause)
+        now = _next(now, choice, pause, bounds)
     return now
 
 
-def _next(now: Moment, choice: int, pause: float) -> Moment:
+def _next(now: Moment, choice: int, pause: float, bounds: Bounds = ANY) -> Moment:
     deadline = first_deadline(now.world)
     if deadline is not None and deadline.at <= now.at + pause:
         return _taken(now, replace(deadline, at=max(now.at, deadline.at)))
-    possible = [*now.world.answers(), *now.world.sights(Bounds(asks=0, found=FOUND)), *_wishes(now)]
+    possible = [*now.world.answers(), *now.world.sights(bounds), *_wishes(now)]
     return _taken(now, replace(possible[choice % len(possible)], at=now.at + pause))
 
 
@@ -87,6 +90,14 @@ def _wishes(now: Moment) -> list[events.Event]:
 @given(policies, choices)
 def test_a_long_life_keeps_its_invariants_and_calms_down(configured: Policy, chosen: list[tuple[int, float]]) -> None:
     now = live(begun(configured), chosen)
+    *_, (last, _) = [(now.world, now.at), *onward(now.world, now.at, kindness)]
+    assert calm(last)
+
+
+@LIFE
+@given(choices)
+def test_a_server_that_cannot_run_twice_never_does_and_comes_back(chosen: list[tuple[int, float]]) -> None:
+    now = live(replace(begun(EXCLUSIVE), alone=True), chosen, ALONE)
     *_, (last, _) = [(now.world, now.at), *onward(now.world, now.at, kindness)]
     assert calm(last)
 

@@ -69,7 +69,12 @@ def anything(wanted: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - it is giv
         bool: st.booleans(),
         type(None): st.none(),
         model.Release: st.sampled_from(RELEASES),
-        policy.Policy: st.builds(policy.Policy, probation=st.sampled_from([0.0, 5.0]), drain_limit=st.integers(0, 3)),
+        policy.Policy: st.builds(
+            policy.Policy,
+            exclusive=st.booleans(),
+            probation=st.sampled_from([0.0, 5.0]),
+            drain_limit=st.integers(0, 3),
+        ),
     }
     if wanted in simple:
         return simple[wanted]

@@ -13,7 +13,9 @@ from tests.core.invariants import take
 from tests.core.starts import asked, begun, crashed, dies, lapsed, serving, shifted, up, verified
 from tests.core.world import POLICY, RELEASES
 
-NO_WAY_BACK = Failure(Reason.NO_WAY_BACK, "the old generation's process has died")
+NO_WAY_BACK = Failure(
+    Reason.NO_WAY_BACK, "the old generation's process has died and is started again: ask again when it is ready"
+)
 
 
 @pytest.mark.parametrize(

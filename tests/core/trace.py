@@ -17,7 +17,7 @@ from supervisor.core import effects, events
 from supervisor.core.due import deadlines
 from supervisor.core.model import Ask, Exit, Failure, Process, Reason, Request
 from tests.core.invariants import watched
-from tests.core.world import NO_PROBATION, POLICY, RELEASES, World
+from tests.core.world import EXCLUSIVE, NO_PROBATION, POLICY, RELEASES, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 EVENT = "> "
 NAMED = {each.id: each for each in RELEASES}
-POLICIES = {"": POLICY, "no-probation": NO_PROBATION, "one-drain": replace(POLICY, drain_limit=1)}
+POLICIES = {
+    "": POLICY,
+    "no-probation": NO_PROBATION,
+    "one-drain": replace(POLICY, drain_limit=1),
+    "exclusive": EXCLUSIVE,
+}
 
 
 class Story:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 POLICY = Policy(probation=5.0, drain_limit=2, restart_limit=2)
 NO_PROBATION = replace(POLICY, probation=0.0)
+EXCLUSIVE = replace(POLICY, exclusive=True)
 
 
 def release(name: str) -> Release:
@@ -65,6 +66,8 @@ class World:
     owed: frozenset[str] = frozenset()
     """Requests for a handoff that nobody has heard the end of."""
     asked: int = 0
+    alone: bool = False
+    """Every configuration of it is exclusive."""
     ended: bool = False
 
     @property
