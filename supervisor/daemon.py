@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 
     from supervisor.config.tables import Configuration
     from supervisor.control.auth import Peer
-    from supervisor.core.model import Generation, Outcome, Release
+    from supervisor.core.model import Generation, Release
+    from supervisor.core.outcome import Outcome
     from supervisor.daemon_ways import Load
 
 _log = structlog.get_logger()

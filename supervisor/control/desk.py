@@ -6,13 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from supervisor.core import effects
-from supervisor.core.model import Result
+from supervisor.core.outcome import Result
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from supervisor.core.effects import Effect
-    from supervisor.core.model import Outcome
+    from supervisor.core.outcome import Outcome
 
 DONE = "done"
 ROLLED_BACK = "rolled back"

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from supervisor.core import effects, events
-from supervisor.core.model import Life, Mode, Phase, Result, Role
+from supervisor.core.model import Life, Mode, Phase, Role
+from supervisor.core.outcome import Result
 from supervisor.core.policy import is_failing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from supervisor.core.model import Generation, Outcome, State
+    from supervisor.core.model import Generation, State
+    from supervisor.core.outcome import Outcome
 
 Value = str | int | float | bool | None
 

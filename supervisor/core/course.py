@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from supervisor.core import events
 from supervisor.core.effects import Conclude
-from supervisor.core.model import Failure, Outcome, Reason
+from supervisor.core.model import Failure, Reason
+from supervisor.core.outcome import Outcome
 
 if TYPE_CHECKING:
     from supervisor.core.events import Event
-    from supervisor.core.model import Generation, Handoff, Phase, Result
+    from supervisor.core.model import Generation, Handoff, Phase
+    from supervisor.core.outcome import Result
     from supervisor.core.turn import Turn
 
 

@@ -16,7 +16,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from supervisor.core.model import Failure, Outcome, Release, Request
+    from supervisor.core.model import Failure, Release, Request
+    from supervisor.core.outcome import Outcome
 
 
 class Kept(IntEnum):

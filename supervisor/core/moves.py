@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from supervisor.core import events, generation
 from supervisor.core.course import candidate_of, conclude, enter, failure_in, predecessor_of
 from supervisor.core.effects import Steer
-from supervisor.core.model import Failure, Handoff, Life, Phase, Reason, Result, Role
+from supervisor.core.model import Failure, Handoff, Life, Phase, Reason, Role
+from supervisor.core.outcome import Result
 from supervisor.core.policy import STEER_AGAIN, probation_of
 from supervisor.core.retreat import go_back
 

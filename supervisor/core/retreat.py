@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from supervisor.core import events, generation
 from supervisor.core.course import candidate_of, conclude, enter, failure_in, predecessor_of
 from supervisor.core.effects import Refuse, Steer
-from supervisor.core.model import Failure, Life, Phase, Reason, Result, Role
+from supervisor.core.model import Failure, Life, Phase, Reason, Role
+from supervisor.core.outcome import Result
 from supervisor.core.policy import STEER_AGAIN
 
 if TYPE_CHECKING:

@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from supervisor.core import effects, events
-from supervisor.core.model import Life, Mode, Phase, Result, Role
+from supervisor.core.model import Life, Mode, Phase, Role
+from supervisor.core.outcome import Result
 from supervisor.core.step import step
 
 if TYPE_CHECKING:
-    from supervisor.core.model import Generation, Handoff, Outcome
+    from supervisor.core.model import Generation, Handoff
+    from supervisor.core.outcome import Outcome
     from tests.core.world import World
 
 STEERED_TO_CANDIDATE = {Phase.PROBATION, Phase.SETTLE}

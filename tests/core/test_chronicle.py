@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from supervisor.core import effects, events
-    from supervisor.core.model import Outcome
+    from supervisor.core.outcome import Outcome
     from tests.core.world import World
 
 

@@ -18,7 +18,7 @@ from tests.harness.supervisor import Supervisor
 
 PROGRAM = r"""
 import structlog
-from supervisor.core.model import Result
+from supervisor.core.outcome import Result
 from supervisor.telemetry.log import configure
 configure()
 log = structlog.get_logger()

@@ -1,0 +1,37 @@
+"""How a handoff ended, for those who asked and for the history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from supervisor.core.model import Failure, Phase, Release, Request
+
+
+class Result(StrEnum):
+    """How a handoff ended."""
+
+    COMMITTED = "committed"
+    ROLLED_BACK = "rolled back"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A handoff that has ended, for those who asked and for the history."""
+
+    handoff: int
+    request: Request
+    result: Result
+    failure: Failure | None
+    undone_by: Request | None
+    from_release: Release
+    to_release: Release | None
+    from_generation: int
+    to_generation: int | None
+    phases: tuple[tuple[Phase, float], ...]
+    spoke_at: float | None
+    """When the candidate said that it is ready, if it did."""
+    ended: float
