@@ -126,6 +126,12 @@ def _parser() -> argparse.ArgumentParser:
         asking.add_argument("--no-wait", action="store_true", help="ask, and do not wait for what comes of it")
         asking.add_argument("--wait-drain", action="store_true", help="wait until the old generation has ended, too")
         asking.add_argument("--json", action="store_true", help="print what came of it as JSON")
+        asking.set_defaults(if_current=None, request=None)
+        if name != "abort":
+            current = "refuse unless this serves: a release's id, the part before +, or its SHA-256's first digits"
+            asking.add_argument("--if-current", metavar="RELEASE", help=current)
+            same = "1 to 64 letters, digits and ._-; said again, it is the same request and has the same outcome"
+            asking.add_argument("--request-id", dest="request", metavar="ID", help=same)
     command("stop", _stop, "drain everything and end")
     history = command("history", _history, "list the handoffs that have ended")
     history.add_argument("--json", action="store_true", help="for machines")
@@ -183,11 +189,13 @@ def _status(arguments: argparse.Namespace) -> int:
 def _ask(arguments: argparse.Namespace) -> int:
     from supervisor import cli_ask  # noqa: PLC0415 - loads what draws progress
 
-    client = _client(arguments)
+    client, what = _client(arguments), arguments.command
+    terms = {"if_current": arguments.if_current, "request": arguments.request}
+    said = {key: value for key, value in terms.items() if value is not None}
     if arguments.no_wait:
-        answer = client.call("POST", f"/v1/{arguments.command}")
+        answer = client.call("POST", f"/v1/{what}", **said)
     else:
-        answer = cli_ask.follow(client, arguments.command, quiet=arguments.json, until_drained=arguments.wait_drain)
+        answer = cli_ask.follow(client, what, said, quiet=arguments.json, until_drained=arguments.wait_drain)
     if arguments.json:
         cli_ask.print_json(answer)
     elif arguments.no_wait:

@@ -10,25 +10,27 @@ from typing import TYPE_CHECKING, Any, Self
 from supervisor.errors import UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from supervisor.control.client import Client
 
 _PHASES = {
     "verify": "checking the release",
+    "yield": "waiting for the old one to end",
     "start": "starting",
     "ready": "waiting until it is ready",
     "shift": "sending it new connections",
-    "probation": "on probation, the old one standing by",
+    "probation": "on probation",
     "settle": "emptying the old one's queue",
     "return": "going back to the old one",
+    "withdraw": "going back to the old one, which is started when nothing else runs",
 }
 
 
-def follow(client: Client, what: str, *, quiet: bool, until_drained: bool) -> dict[str, Any]:
+def follow(client: Client, what: str, terms: Mapping[str, str], *, quiet: bool, until_drained: bool) -> dict[str, Any]:
     """Ask, and wait for what comes of it, telling each step. The events are listened to before anything is asked."""
     with client.events() as events:
-        asked = client.call("POST", f"/v1/{what}")
+        asked = client.call("POST", f"/v1/{what}", **terms)
         try:
             outcome = asked if "result" in asked else _followed(events, asked["request"], what, quiet=quiet)
             if until_drained and outcome["result"] == "done":
@@ -138,7 +140,7 @@ def _tell_end(outcome: dict[str, Any]) -> None:
             )
             print(f"done{took}: {serves}" if outcome.get("to_generation") else f"done{took}{reason}")
         case "rolled back":
-            print(f"rolled back{reason}; generation {outcome['from_generation']} serves on", file=sys.stderr)
+            print(f"rolled back{reason}; generation {outcome['from_generation']} serves", file=sys.stderr)
         case "refused":
             print(f"refused{reason}", file=sys.stderr)
         case other:

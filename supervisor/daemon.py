@@ -15,7 +15,8 @@ import uvloop
 from supervisor import __version__
 from supervisor.config import reading
 from supervisor.config.summary import summary
-from supervisor.control.desk import Desk, as_event
+from supervisor.control.api import BadRequestError
+from supervisor.control.desk import ABORT, KEPT, Desk, as_event
 from supervisor.control.server import ControlServer
 from supervisor.control.status import document, doing_now
 from supervisor.core import effects, events
@@ -46,7 +47,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from supervisor.config.tables import Configuration
+    from supervisor.control.api import Terms
     from supervisor.control.auth import Peer
+    from supervisor.control.desk import Promise
     from supervisor.core.model import Generation, Release
     from supervisor.core.outcome import Outcome
     from supervisor.daemon_ways import Load
@@ -160,20 +163,33 @@ class Daemon:
         """Handoffs that have ended, oldest first."""
         return self._history.entries(limit)
 
-    def ask(self, what: str, peer: Peer) -> tuple[str, asyncio.Future[dict[str, Any]]]:
-        """Ask for an upgrade, a rollback or an abort."""
-        aborts = what == "abort"
+    def ask(self, what: str, peer: Peer, terms: Terms) -> tuple[str, asyncio.Future[dict[str, Any]]]:
+        """Ask for an upgrade, a rollback or an abort. One that was asked for before is not asked for again."""
+        known = None if terms.request is None else self._known(terms.request)
+        if terms.request is not None and known is not None:
+            if known.what != what:
+                raise BadRequestError(f"request {terms.request} was for another thing ({known.what}): give a new id")
+            return terms.request, known.answer
+        aborts = what == ABORT
         request = Request(
-            id=secrets.token_hex(4),
+            id=terms.request or secrets.token_hex(4),
             ask=Ask.UPGRADE if aborts else Ask(what),
             way="control",
             uid=peer.uid,
             pid=peer.pid,
+            if_current=terms.if_current,
         )
-        outcome = self._desk.wait(request.id, aborts=aborts)
+        outcome = self._desk.wait(request.id, what)
         kind = events.AbortAsked if aborts else events.Asked
         self._engine.post(kind(at=self._engine.now(), request=request))
         return request.id, outcome
+
+    def _known(self, request: str) -> Promise | None:
+        known = self._desk.known(request)
+        if known is not None:
+            return known
+        ended = [entry for entry in self._history.entries(KEPT) if entry.get("request") == request]
+        return self._desk.recall(ended[-1]) if ended else None
 
     def stop(self, peer: Peer) -> None:
         """Drain and end; asked again, end now."""
@@ -244,6 +260,7 @@ class Daemon:
         return {
             "handoff": outcome.handoff,
             "ended": round(time.time(), 3),
+            "request": request.id,
             "ask": request.ask,
             "way": request.way,
             "uid": request.uid,

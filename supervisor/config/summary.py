@@ -19,18 +19,29 @@ def summary(configuration: Configuration) -> list[str]:
     """How a generation is started, found ready, replaced and ended: a line each."""
     ready, handoff, drain = configuration.ready, configuration.handoff, configuration.drain
     probed = ready.probe and ready.method != "accept"
-    standby = f"the old one stands by for {_seconds(handoff.probation)}" if handoff.probation else "no probation"
     return [
         *_identity(configuration),
         f"ready:      {_METHODS[ready.method]}, within {_seconds(ready.timeout)}"
         + ("; then one connection is to be accepted" if probed else ""),
-        f"handoff:    {handoff.mode}; {standby}, then it gets {drain.signal}, and KILL after {_seconds(drain.timeout)}",
+        f"handoff:    {handoff.mode}; {_handoff(configuration)}",
         (
             f"when dead:  started again at once, then after {_seconds(configuration.restart.delay)} and ever longer, "
             f"up to {_seconds(configuration.restart.longest)}"
         ),
         f"stop:       {drain.signal}, and KILL after {_seconds(configuration.stop.timeout)}",
     ]
+
+
+def _handoff(configuration: Configuration) -> str:
+    handoff, drain = configuration.handoff, configuration.drain
+    ends = f"gets {drain.signal}, and KILL after {_seconds(drain.timeout)}"
+    if handoff.mode == "exclusive":
+        until = f"{_seconds(handoff.probation)} after it is ready" if handoff.probation else "it is ready"
+        return (
+            f"the old one {ends}; then the new one starts, clients waiting; if it fails until {until}, the old one does"
+        )
+    standby = f"the old one stands by for {_seconds(handoff.probation)}" if handoff.probation else "no probation"
+    return f"{standby}, then it {ends}"
 
 
 def _identity(configuration: Configuration) -> list[str]:

@@ -118,7 +118,7 @@ class ReadyTable(_Table):
 class HandoffTable(_Table):
     """[handoff]: how one generation follows another."""
 
-    mode: Literal["overlap"] = "overlap"
+    mode: Literal["overlap", "exclusive"] = "overlap"
     probation: Duration = 5.0
 
 
@@ -196,6 +196,7 @@ class Configuration(_Table):
             ready_method=self.ready.method,
             ready_timeout=self.ready.timeout,
             ready_probe=self.ready.probe,
+            exclusive=self.handoff.mode == "exclusive",
             probation=self.handoff.probation,
             drain_signal=self.drain.signal,
             drain_timeout=self.drain.timeout,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,8 +13,20 @@ if TYPE_CHECKING:
 
     from supervisor.control.auth import Peer
 
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
 _LONGEST_SHOWN = 100
 """Characters of what was sent that are sent back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a request may say of itself."""
+
+    request: str | None = None
+    """Its id: said again, it is the same request."""
+    if_current: str | None = None
+    """The release that is to be serving when it is taken up."""
 
 
 class Service(Protocol):
@@ -25,8 +38,11 @@ class Service(Protocol):
     def history(self, limit: int) -> list[dict[str, Any]]:
         """Handoffs that have ended, oldest first."""
 
-    def ask(self, what: str, peer: Peer) -> tuple[str, asyncio.Future[dict[str, Any]]]:
-        """Ask for `upgrade`, `rollback` or `abort`: the request's id, and what will come of it."""
+    def ask(self, what: str, peer: Peer, terms: Terms) -> tuple[str, asyncio.Future[dict[str, Any]]]:
+        """Ask for `upgrade`, `rollback` or `abort`: the request's id, and what will come of it.
+
+        Raises BadRequestError if the id that it is to have is that of a request for something else.
+        """
 
     def stop(self, peer: Peer) -> None:
         """Begin to stop; asked again, stop now."""
@@ -110,7 +126,7 @@ def _asking(what: str) -> Callable[[Call], Awaitable[Answer]]:
         wait = call.body.get("wait", False)
         if not isinstance(wait, bool):
             raise BadRequestError("wait is to be true or false")
-        request, outcome = call.service.ask(what, call.peer)
+        request, outcome = call.service.ask(what, call.peer, _terms(call.body))
         if not wait and not outcome.done():
             return Answer(202, {"request": request})
         return Answer(200, {"request": request, **await asyncio.shield(outcome)})
@@ -118,12 +134,24 @@ def _asking(what: str) -> Callable[[Call], Awaitable[Answer]]:
     return handle
 
 
+def _terms(body: Mapping[str, Any]) -> Terms:
+    """Raises BadRequestError."""
+    request, current = body.get("request"), body.get("if_current")
+    if request is not None and not (isinstance(request, str) and _ID.fullmatch(request)):
+        raise BadRequestError("request is to be 1 to 64 of the letters a-z and A-Z, digits and . _ -")
+    if current is not None and not (isinstance(current, str) and current):
+        raise BadRequestError("if_current is to be a release: its id, the part before +, or its SHA-256's first digits")
+    return Terms(request, current)
+
+
+_OF_A_HANDOFF = ("wait", "request", "if_current")
+
 TABLE: tuple[Endpoint, ...] = (
     Endpoint("GET", "/v1/status", _status),
     Endpoint("GET", "/v1/history", _history),
     Endpoint("GET", "/v1/events", _events),
-    Endpoint("POST", "/v1/upgrade", _asking("upgrade"), takes=("wait",)),
-    Endpoint("POST", "/v1/rollback", _asking("rollback"), takes=("wait",)),
+    Endpoint("POST", "/v1/upgrade", _asking("upgrade"), takes=_OF_A_HANDOFF),
+    Endpoint("POST", "/v1/rollback", _asking("rollback"), takes=_OF_A_HANDOFF),
     Endpoint("POST", "/v1/abort", _asking("abort"), takes=("wait",)),
     Endpoint("POST", "/v1/stop", _stop),
 )

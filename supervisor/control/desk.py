@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from supervisor.core import effects
@@ -18,26 +20,56 @@ DONE = "done"
 ROLLED_BACK = "rolled back"
 REFUSED = "refused"
 
+_RESULTS = {Result.COMMITTED: DONE, Result.ROLLED_BACK: ROLLED_BACK, Result.REFUSED: REFUSED}
+
+ABORT = "abort"
+
+KEPT = 100
+"""Requests that have ended whose outcome is told to who asks for them again."""
+
 _BACKLOG = 1000
 """Events that a slow listener may lag behind before it is let go."""
 _LAGGED = f"more than {_BACKLOG} events were not taken: listen again"
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What was asked for, and what will come of it."""
+
+    what: str
+    answer: asyncio.Future[dict[str, Any]]
 
 
 class Desk:
     """Waiters by request id, and listeners."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        self._aborting: set[str] = set()
+        self._promises: dict[str, Promise] = {}
+        self._kept: deque[str] = deque()
         self._listeners: set[asyncio.Queue[dict[str, Any] | None]] = set()
 
-    def wait(self, request: str, *, aborts: bool) -> asyncio.Future[dict[str, Any]]:
-        """What will come of a request. One that aborts is answered when the handoff under way has ended."""
-        future = asyncio.get_running_loop().create_future()
-        self._waiting[request] = future
-        if aborts:
-            self._aborting.add(request)
-        return future
+    def wait(self, request: str, what: str) -> asyncio.Future[dict[str, Any]]:
+        """What will come of a request. One to abort is answered when the handoff under way has ended."""
+        promise = Promise(what, asyncio.get_running_loop().create_future())
+        self._promises[request] = promise
+        return promise.answer
+
+    def known(self, request: str) -> Promise | None:
+        """What was promised of a request that waits, is under way, or is among the last that have ended."""
+        return self._promises.get(request)
+
+    def recall(self, entry: Mapping[str, Any]) -> Promise:
+        """The same of one that is known from the history alone, for it ended before the supervisor began."""
+        request = str(entry["request"])
+        answer = self.wait(request, str(entry["ask"]))
+        about = {
+            "handoff": entry["handoff"],
+            "from_generation": entry["from"]["generation"],
+            "to_generation": entry["to"]["generation"],
+            "release": entry["to"]["release"] or entry["from"]["release"],
+        }
+        self._answer(request, _RESULTS[Result(entry["result"])], reason=entry["reason"] or "", **about)
+        return Promise(str(entry["ask"]), answer)
 
     def take(self, wanted: tuple[Effect, ...]) -> None:
         """Answer whoever a step's effects concern."""
@@ -79,23 +111,29 @@ class Desk:
             "to_generation": outcome.to_generation,
             "release": (outcome.to_release or outcome.from_release).id,
         }
-        result = {Result.COMMITTED: DONE, Result.ROLLED_BACK: ROLLED_BACK, Result.REFUSED: REFUSED}[outcome.result]
-        self._answer(outcome.request.id, result, reason=str(outcome.failure or ""), **about)
+        self._answer(outcome.request.id, _RESULTS[outcome.result], reason=str(outcome.failure or ""), **about)
         undone = REFUSED if outcome.result is Result.COMMITTED else DONE
         late = "it was committed before it could be undone" if undone is REFUSED else ""
         if outcome.undone_by is not None:
             self._answer(outcome.undone_by.id, undone, reason=late, **about)
-        for request in list(self._aborting):
-            self._answer(request, undone, reason=late, **about)
+        for request in self._waiting():
+            if self._promises[request].what == ABORT:
+                self._answer(request, undone, reason=late, **about)
 
     def _answer(self, request: str, result: str, **more: str | int | None) -> None:
-        future = self._waiting.pop(request, None)
-        self._aborting.discard(request)
-        if future is not None and not future.done():
-            future.set_result({"result": result, **{key: value for key, value in more.items() if value != ""}})
+        promise = self._promises.get(request)
+        if promise is None or promise.answer.done():
+            return
+        promise.answer.set_result({"result": result, **{key: value for key, value in more.items() if value != ""}})
+        self._kept.append(request)
+        if len(self._kept) > KEPT:
+            del self._promises[self._kept.popleft()]
+
+    def _waiting(self) -> list[str]:
+        return [request for request, promise in self._promises.items() if not promise.answer.done()]
 
     def _close(self) -> None:
-        for request in list(self._waiting):
+        for request in self._waiting():
             self._answer(request, REFUSED, reason="the supervisor ended")
         for queue in self._listeners:
             queue.put_nowait(None)

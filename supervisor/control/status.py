@@ -23,12 +23,14 @@ class Figures(Protocol):
 
 _PHASES = {
     Phase.VERIFY: "checking the release",
+    Phase.YIELD: "waiting for generation {predecessor} to end, before the new one is started",
     Phase.START: "starting generation {candidate}",
     Phase.READY: "waiting for generation {candidate} to be ready",
     Phase.SHIFT: "sending new connections to generation {candidate}",
     Phase.PROBATION: "generation {candidate} on probation",
     Phase.SETTLE: "emptying the queue of generation {predecessor}",
     Phase.RETURN: "going back to generation {predecessor}",
+    Phase.WITHDRAW: "going back to generation {predecessor}, which is started when nothing else runs",
 }
 
 _LIVES = {
@@ -70,8 +72,8 @@ def doing_now(state: State) -> tuple[str, float | None]:
     handoff, serving = state.handoff, state.serving
     if handoff is not None:
         text = _PHASES[handoff.phase].format(candidate=handoff.candidate, predecessor=handoff.predecessor)
-        candidate = state.find(handoff.candidate)
-        return text, handoff.until or (candidate.until if candidate else None)
+        awaited = state.find(handoff.predecessor if handoff.candidate is None else handoff.candidate)
+        return text, handoff.until or (awaited.until if awaited else None)
     if serving is None:
         return "beginning", None
     if serving.life is Life.READY:
@@ -80,6 +82,8 @@ def doing_now(state: State) -> tuple[str, float | None]:
 
 
 def _of(state: State, each: Generation) -> str:
+    if each.life is Life.DOWN and state.lent(each):
+        return f"down ({each.last_exit}), starts again if the handoff fails"
     if each.life is Life.DOWN:
         failing = "dies again and again, " if is_failing(each.failures, state.policy) else ""
         return f"down ({failing}{each.last_exit}), starts again"

@@ -42,7 +42,7 @@ def chronicle(
     yield from _handoff(before, after)
     former = {each.number: each for each in before.generations}
     for each in after.generations:
-        yield from _generation(former.get(each.number), each, after)
+        yield from _generation(former.get(each.number), each, before, after)
     for gone in former.keys() - {each.number for each in after.generations}:
         how = str(event.exit) if isinstance(event, events.Exited) and event.generation == gone else None
         yield Happening("generation_ended", {"generation": gone, "exit": how or former[gone].last_exit})
@@ -72,20 +72,21 @@ def _handoff(before: State, after: State) -> Iterator[Happening]:
         yield Happening("phase", {"handoff": handoff.number, "phase": phase, "candidate": handoff.candidate})
 
 
-def _generation(former: Generation | None, now: Generation, state: State) -> Iterator[Happening]:
+def _generation(former: Generation | None, now: Generation, before: State, after: State) -> Iterator[Happening]:
     about: dict[str, Value] = {"generation": now.number, "release": now.release.id}
     if former is None or (now.life is Life.STARTING and former.life is Life.SPAWNING):
         if now.process is not None:
             yield Happening("generation_started", {**about, "pid": now.process.pid, "run": now.run})
     elif former.life is not now.life:
-        yield from _new_life(former, now, state, about)
+        yield from _new_life(former, now, before, after)
     if former is not None and former.spoke is None and now.spoke is not None:
         yield Happening("generation_spoke", {**about, "how": now.spoke})
     if former is not None and former.role is not now.role:
         yield Happening("generation_role", {**about, "was": former.role, "role": now.role})
 
 
-def _new_life(former: Generation, now: Generation, state: State, about: dict[str, Value]) -> Iterator[Happening]:
+def _new_life(former: Generation, now: Generation, before: State, after: State) -> Iterator[Happening]:
+    about: dict[str, Value] = {"generation": now.number, "release": now.release.id}
     match now.life:
         case Life.READY:
             yield Happening("generation_ready", {**about, "after": round(now.since - former.since, 4)})
@@ -94,11 +95,11 @@ def _new_life(former: Generation, now: Generation, state: State, about: dict[str
         case Life.KILLED:
             yield Happening("generation_killed", about, grave=True)
         case Life.DOWN:
-            yield Happening("generation_down", {**about, "exit": now.last_exit}, grave=True)
+            yield Happening("generation_down", {**about, "exit": now.last_exit}, grave=not before.gives_way(former))
             if now.until is not None:
                 wait = round(now.until - now.since, 3)
                 yield Happening("restart_due", {**about, "in": wait, "deaths": now.failures})
-            if is_failing(now.failures, state.policy) and now.role is Role.SERVING:
+            if is_failing(now.failures, after.policy) and now.role is Role.SERVING:
                 text = "dies again and again: tried at the longest delay from now on"
                 yield Happening("service_failing", {**about, "deaths": now.failures, "what": text}, grave=True)
         case _:

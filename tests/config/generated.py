@@ -22,6 +22,7 @@ ANYTHING = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=4)),
     max_leaves=8,
 )
+MODES = st.sampled_from(["overlap", "exclusive"])
 DURATIONS = st.sampled_from(["1ms", "500ms", "30s", "1m30s", "2h", "0.5s", "8760h"])
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,10}", fullmatch=True)
 ADDRESSES = st.one_of(
@@ -59,7 +60,7 @@ RIGHT = table(
     {"service": SERVICES, "listen": st.lists(LISTENERS, min_size=1, max_size=4)},
     {
         "ready": table({}, {"method": st.sampled_from(["auto", "pipe", "accept"]), "timeout": DURATIONS}),
-        "handoff": table({}, {"mode": st.just("overlap"), "probation": DURATIONS | st.just("0s")}),
+        "handoff": table({}, {"mode": MODES, "probation": DURATIONS | st.just("0s")}),
         "drain": table({}, {"signal": st.sampled_from(["TERM", "SIGQUIT", "int"]), "limit": st.integers(1, 100)}),
         "restart": table({}, {"delay": DURATIONS, "limit": st.integers(1, 1000), "longest": DURATIONS}),
         "stop": table({}, {"timeout": DURATIONS}),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
     from pathlib import Path
 
+    from supervisor.control.api import Terms
     from supervisor.control.auth import Peer
 
 PATIENCE = 20.0
@@ -30,6 +31,7 @@ class Pretended:
     def __init__(self) -> None:
         self.desk = Desk()
         self.asked: list[str] = []
+        self.terms: list[Terms] = []
         self.stopped = 0
         self.bulk = ""
         self.fails = False
@@ -42,11 +44,12 @@ class Pretended:
     def history(self, limit: int) -> list[dict[str, Any]]:
         return [{"limit": limit}]
 
-    def ask(self, what: str, peer: Peer) -> tuple[str, asyncio.Future[dict[str, Any]]]:
+    def ask(self, what: str, peer: Peer, terms: Terms) -> tuple[str, asyncio.Future[dict[str, Any]]]:
         assert peer.uid == os.getuid()
-        request = f"r{len(self.asked)}"
+        request = terms.request or f"r{len(self.asked)}"
         self.asked.append(what)
-        return request, self.desk.wait(request, aborts=what == "abort")
+        self.terms.append(terms)
+        return request, self.desk.wait(request, what)
 
     def stop(self, peer: Peer) -> None:
         assert peer.pid == os.getpid()

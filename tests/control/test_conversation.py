@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.control.api import Terms
 from supervisor.control.server import Limits
 from tests.control.served import Served, parsed, rest_of, said_to
 
 GET = b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"
+ABORT = b"POST /v1/abort HTTP/1.1\r\nHost: x\r\n"
 UPGRADE = b"POST /v1/upgrade HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -93,7 +95,16 @@ def test_one_connection_serves_many_requests(served: Served) -> None:
         (UPGRADE + b"Content-Length: 50000\r\n\r\n" + b"[" * 50_000, 400, "deeply"),
         (UPGRADE + b"Content-Length: 10\r\n\r\n" + b'{"wait":1}', 400, "wait"),
         (UPGRADE + b"Content-Length: 9\r\n\r\n" + b'{"wate":1', 400, "not JSON"),
-        (UPGRADE + b"Content-Length: 10\r\n\r\n" + b'{"wate":1}', 400, "wate is not known here; known: wait"),
+        (
+            UPGRADE + b"Content-Length: 10\r\n\r\n" + b'{"wate":1}',
+            400,
+            "wate is not known here; known: wait, request, if_current",
+        ),
+        (UPGRADE + b"Content-Length: 14\r\n\r\n" + b'{"request":""}', 400, "request is to be 1 to 64"),
+        (UPGRADE + b"Content-Length: 16\r\n\r\n" + b'{"request":"a/"}', 400, "request is to be 1 to 64"),
+        (UPGRADE + b"Content-Length: 13\r\n\r\n" + b'{"request":1}', 400, "request is to be 1 to 64"),
+        (UPGRADE + b"Content-Length: 17\r\n\r\n" + b'{"if_current":""}', 400, "if_current is to be a release"),
+        (ABORT + b"Content-Length: 15\r\n\r\n" + b'{"request":"a"}', 400, "request is not known here; known: wait"),
         (GET.replace(b"GET", b"DELETE"), 405, "takes GET"),
         (GET.replace(b"GET", b"CONNECT"), 405, "takes GET"),
         (GET.replace(b"/v1/status", b"/" + b"a" * 9000), 404, "/v1/status"),
@@ -145,3 +156,10 @@ def test_the_one_who_waits_is_told_what_came_of_it(served: Served) -> None:
         assert parsed(said_to(other, GET))[0] == 200
         served.do(served.service.desk._answer, "r0", "done")
         assert parsed(said_to(sock, b"")) == (200, {"request": "r0", "result": "done"})
+
+
+def test_what_a_request_says_of_itself_is_handed_on(served: Served) -> None:
+    body = b'{"request":"deploy-7.1_a","if_current":"v1"}'
+    status, answer = parsed(served.say(UPGRADE + b"Content-Length: %d\r\n\r\n" % len(body) + body))
+    assert (status, answer) == (202, {"request": "deploy-7.1_a"})
+    assert served.service.terms == [Terms("deploy-7.1_a", "v1")]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.control.desk import Desk
+from supervisor.control.desk import KEPT, Desk, Promise
 from supervisor.core import effects
 from supervisor.core.model import Failure, Launch, Phase, Reason, Release, Request
 from supervisor.core.outcome import Outcome, Result
@@ -36,8 +36,8 @@ def told(what: effects.Effect, *aborts: str) -> dict[str, Any]:
 
     async def ask() -> dict[str, Any]:
         desk = Desk()
-        waiting = {"asked": desk.wait("asked", aborts=False)}
-        waiting |= {each: desk.wait(each, aborts=True) for each in aborts}
+        waiting = {"asked": desk.wait("asked", "upgrade")}
+        waiting |= {each: desk.wait(each, "abort") for each in aborts}
         desk.take((what,))
         return {name: each.result() for name, each in waiting.items() if each.done()}
 
@@ -84,9 +84,61 @@ def test_at_the_end_all_are_told() -> None:
 def test_one_who_went_away_keeps_no_other_from_being_told() -> None:
     async def ask() -> str:
         desk = Desk()
-        desk.wait("asked", aborts=False).cancel()
-        abort = desk.wait("a", aborts=True)
+        desk.wait("asked", "upgrade").cancel()
+        abort = desk.wait("a", "abort")
         desk.take((effects.Conclude(outcome(Result.ROLLED_BACK)),))
         return str(abort.result()["result"])
 
     assert asyncio.run(ask()) == "done"
+
+
+def test_one_who_asks_again_is_promised_the_same() -> None:
+    async def ask() -> None:
+        desk = Desk()
+        first = desk.wait("asked", "upgrade")
+        assert desk.known("asked") == Promise("upgrade", first)
+        desk.take((effects.Conclude(outcome(Result.COMMITTED)),))
+        known = desk.known("asked")
+        assert known is not None
+        assert known.answer.result()["result"] == "done"
+        desk.take((effects.Conclude(outcome(Result.ROLLED_BACK)),))
+        assert known.answer.result()["result"] == "done", "what was answered stays so"
+        assert desk.known("another") is None
+
+    asyncio.run(ask())
+
+
+def test_the_last_hundred_are_remembered_and_all_that_wait() -> None:
+    async def ask() -> None:
+        desk = Desk()
+        waits = desk.wait("waits", "upgrade")
+        for number in range(KEPT + 1):
+            answer = desk.wait(str(number), "upgrade")
+            desk.take((effects.Conclude(outcome(Result.COMMITTED, request=Request(id=str(number)))),))
+            assert answer.done()
+        assert not waits.done()
+        assert desk.known("0") is None
+        assert all(desk.known(name) is not None for name in ("1", str(KEPT), "waits"))
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    ("result", "reason", "said"),
+    [("committed", None, "done"), ("rolled back", "aborted", "rolled back"), ("refused", "bad release", "refused")],
+)
+def test_what_the_history_tells_is_told_in_the_same_form(result: str, reason: str | None, said: str) -> None:
+    ended = {"from": {"generation": 1, "release": "r"}, "to": {"generation": 2, "release": "r"}, "handoff": 1}
+    failure = None if reason is None else Failure(Reason(reason))
+    live = told(effects.Conclude(outcome(Result(result), failure=failure)))["asked"]
+
+    async def ask() -> Promise:
+        desk = Desk()
+        promise = desk.recall({"request": "asked", "ask": "rollback", "result": result, "reason": reason, **ended})
+        assert desk.known("asked") == promise
+        return promise
+
+    recalled = asyncio.run(ask())
+    assert recalled.what == "rollback"
+    assert recalled.answer.result() == live
+    assert live["result"] == said
