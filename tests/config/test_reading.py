@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.config import reading
+from supervisor.config.summary import summary
 from supervisor.errors import ConfigurationError
 
 SERVICE = '[service]\nname = "web"\ncommand = ["/bin/true"]\n'
@@ -148,6 +149,26 @@ def test_the_contract_s_example_is_taken(tmp_path: Path) -> None:
     assert (policy.probation, policy.drain_signal, policy.drain_timeout) == (0.0, "TERM", 90.0)
     assert (launch.umask, launch.limits) == (0o22, (("nofile", 1024, -1), ("core", 0, 0)))
     assert ("a.b", "c") in launch.environment
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            'mode = "exclusive"',
+            "then the new one starts, clients waiting; if it fails until 5 s after it is ready, the",
+        ),
+        ('mode = "exclusive"\nprobation = "0s"', "if it fails until it is ready, the old one does"),
+        ('probation = "0s"', "overlap; no probation, then it gets TERM"),
+        ("", "overlap; the old one stands by for 5 s, then it gets TERM, and KILL after 30 s"),
+    ],
+)
+def test_the_mode_of_a_handoff_is_told_in_words(tmp_path: Path, table: str, said: str) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(BOTH + f"[handoff]\n{table}\n")
+    found = reading.load(path)
+    assert found.policy().exclusive is ("exclusive" in table)
+    assert said in "\n".join(summary(found))
 
 
 def test_what_is_systemd_s_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from supervisor.core import events
 from supervisor.core.due import deadlines
 from supervisor.core.model import Life, Mode
 from tests.core.invariants import take
-from tests.core.world import Bounds
+from tests.core.world import EXCLUSIVE, RELEASES, Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 GOOD = (events.Verified, events.Ready, events.Quiet, events.Released)
 NEVER = Bounds(asks=0)
+NEVER_TWO = Bounds(asks=0, found=((RELEASES[1], EXCLUSIVE),))
 ENOUGH = 60
 """Events after which a kind reality has calmed any world that the tests come to."""
 
@@ -29,7 +30,7 @@ def kindness(world: World) -> Iterator[events.Event]:
     for each in world.answers():
         if isinstance(each, (events.Steered, events.Spawned)):
             yield each
-    for each in world.sights(NEVER):
+    for each in world.sights(NEVER_TWO if world.alone else NEVER):
         if isinstance(each, GOOD) or (isinstance(each, events.Exited) and _is_ending(world, each)):
             yield each
 

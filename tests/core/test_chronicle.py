@@ -74,6 +74,13 @@ def test_what_hurts_is_said_gravely(reader: Reader) -> None:
     assert reader.count("restart_due") >= 3
 
 
+def test_who_makes_way_for_another_has_not_died(reader: Reader) -> None:
+    trace.replayed(_story("exclusive-good"))
+    down = [each for each in reader.said if each.name == "generation_down"]
+    assert [each.grave for each in down] == [False, False]
+    assert not reader.count("restart_due")
+
+
 def test_who_is_displaced_can_read_why(reader: Reader) -> None:
     trace.replayed(_story("second-request-displaced"))
     refused = next(each for each in reader.said if each.name == "request_refused")

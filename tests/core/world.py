@@ -7,6 +7,7 @@ effects have been asked for and not yet answered. What must never be true of it 
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,8 @@ class World:
         state = self.state
         generations = tuple(_timeless(each) for each in state.generations)
         handoff = None if state.handoff is None else _handoff_timeless(state.handoff)
+        if handoff is state.handoff and all(map(operator.is_, generations, state.generations)):
+            return self
         return replace(self, state=replace(state, generations=generations, handoff=handoff))
 
     def happens(self, event: events.Event) -> World:  # noqa: PLR0911 - one a kind
@@ -221,6 +224,10 @@ def _is_spawn(effect: effects.Effect, event: events.GenerationEvent) -> bool:
 
 
 def _timeless(each: Generation) -> Generation:
+    """Most are so already: explorations come by here often, and a new value is dear."""
+    ready_at = 0.0 if each.ready_at is None else each.ready_at
+    if not (each.since or each.until or each.began or ready_at or each.failures) and each.spoke_at is None:
+        return each
     return replace(
         each,
         since=0.0,
@@ -233,4 +240,6 @@ def _timeless(each: Generation) -> Generation:
 
 
 def _handoff_timeless(handoff: Handoff) -> Handoff:
+    if not (handoff.since or handoff.until or handoff.phases):
+        return handoff
     return replace(handoff, since=0.0, until=None if handoff.until is None else 0.0, phases=())
