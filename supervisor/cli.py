@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED, USAGE, ROLLED_BACK, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4, 5
 """Exit statuses."""
-_BY_ITSELF = frozenset({"run", "check"})
+_BY_ITSELF = frozenset({"run", "check", "doctor"})
 """Commands that ask no supervisor."""
 
 
@@ -117,6 +117,13 @@ def _parser() -> argparse.ArgumentParser:
     status = command("status", _status, "show generations, and what is going on")
     status.add_argument("--json", action="store_true", help="for machines")
     status.add_argument("--watch", action="store_true", help="again and again, until interrupted")
+    explain = command("explain", _explain, "say what waits now, why, and until when")
+    explain.add_argument("--json", action="store_true", help="for machines")
+    doctor = command(
+        "doctor", _doctor, "say what this host lacks, what follows from it, and what to do; change nothing"
+    )
+    doctor.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="look at what this configuration needs")
+    doctor.add_argument("--json", action="store_true", help="for machines")
     for name, text in (
         ("upgrade", "hand over to what the configuration names now, and wait for the commit"),
         ("rollback", "hand over to the release that served before, and wait for the commit"),
@@ -184,6 +191,21 @@ def _status(arguments: argparse.Namespace) -> int:
     else:
         cli_status.show(client)
     return DONE
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from supervisor import cli_status  # noqa: PLC0415 - loads what draws tables
+
+    cli_status.explain(_client(arguments), machine=arguments.json)
+    return DONE
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from supervisor import cli_doctor  # noqa: PLC0415 - only this command looks at the host
+
+    if arguments.socket or arguments.service:
+        raise UsageError("doctor looks at the host and asks no supervisor: leave --socket and --service out")
+    return DONE if cli_doctor.doctor(arguments.config, machine=arguments.json) else FAILED
 
 
 def _ask(arguments: argparse.Namespace) -> int:

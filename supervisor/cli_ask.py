@@ -81,7 +81,7 @@ def _outcome(events: Iterator[dict[str, Any]], request: str, teller: Teller, *, 
             case "phase" if event["handoff"] == handoff:
                 teller.phase(_PHASES.get(event["phase"], event["phase"]), event)
             case "request_kept" if event["request"] == request:
-                teller.phase("waiting for the handoff under way", event)
+                teller.phase("waiting for the handoff under way (gapless explain: why, and until when)", event)
             case "generation_spoke" | "generation_ready" | "generation_told" if handoff is not None:
                 teller.note(event)
             case "request_refused" if event["request"] == request:
@@ -92,7 +92,7 @@ def _outcome(events: Iterator[dict[str, Any]], request: str, teller: Teller, *, 
                 return _as_undone(event, request)
             case _:
                 pass
-    raise UnreachableError("the supervisor ended before the handoff did: see its log")
+    raise UnreachableError("the supervisor ended before the handoff did: see its log, and start it again")
 
 
 def _as_outcome(event: dict[str, Any], request: str, result: str) -> dict[str, Any]:
@@ -127,7 +127,9 @@ def _await_end(client: Client, events: Iterator[dict[str, Any]], generation: int
         for event in events:
             if event["event"] == "generation_ended" and event["generation"] == generation:
                 return
-    raise UnreachableError(f"the supervisor ended before generation {generation} did: see its log")
+    raise UnreachableError(
+        f"the supervisor ended before generation {generation} did: see its log for what became of it"
+    )
 
 
 def _tell_end(outcome: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 _GAP = "  "
 _INDENT = 5
 _SHORTEST = 14
+_UNBOUNDED = 500
+"""Columns where there is no terminal: whoever reads a pipe can wrap lines, and cannot put them together again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,14 @@ def lay_out(columns: Sequence[Column], rows: Sequence[Row], flowing: str, width:
         if not beside:
             lines += [Text(" " * _INDENT + part, style=row.style) for part in wrapped(text, width - _INDENT)]
     return lines
+
+
+def printing() -> Console:
+    """Standard output, with a width to lay out for."""
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal and "COLUMNS" not in console._environ:  # noqa: SLF001 - where rich keeps what it reads
+        console.width = _UNBOUNDED
+    return console
 
 
 def clean(text: str) -> str:

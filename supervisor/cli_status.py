@@ -8,19 +8,17 @@ import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from supervisor.cli_layout import Column, Row, clean, lay_out, wrapped
+from supervisor.cli_layout import Column, Row, clean, lay_out, printing, wrapped
 
 if TYPE_CHECKING:
     from supervisor.control.client import Client
 
 _COLOURS = {"serving": "green", "candidate": "cyan", "standby": "blue", "draining": "yellow"}
 _EVERY = 1.0
-_UNBOUNDED = 500
-"""Columns where there is no terminal: whoever reads a pipe can wrap lines, and cannot put them together again."""
 
 _GENERATION = (
     Column("gen", right=True),
@@ -51,16 +49,16 @@ def as_json(client: Client) -> None:
 
 def show(client: Client) -> None:
     """Once."""
-    console = _console()
+    console = printing()
     console.print(_page(client.call("GET", "/v1/status"), console.width))
 
 
 def watch(client: Client) -> None:
     """Again and again, until interrupted: in place on a terminal, one below the other elsewhere."""
-    console = _console()
+    console = printing()
     with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         while True:
-            page = _page(client.call("GET", "/v1/status"), console.width)
+            page = _page(client.call("GET", "/v1/status"), console.width - 2)
             if live is None:
                 console.print(page, "")
                 sys.stdout.flush()
@@ -69,25 +67,30 @@ def watch(client: Client) -> None:
             time.sleep(_EVERY)
 
 
+def explain(client: Client, *, machine: bool) -> None:
+    """What waits now, a paragraph each."""
+    waits = client.call("GET", "/v1/explain")["waiting"]
+    if machine:
+        print(json.dumps(waits, indent=2))
+        return
+    console = printing()
+    for each in waits:
+        first, *rest = wrapped(clean(f"{each['what']}: {each['why']}"), console.width - 2)
+        console.print(Group(Text(first), *(Text(f"  {line}") for line in rest)))
+
+
 def history(client: Client, *, machine: bool) -> None:
     """The handoffs that have ended, newest last."""
     entries = client.call("GET", "/v1/history")["handoffs"]
     if machine:
         print(json.dumps(entries, indent=2))
         return
-    console = _console()
+    console = printing()
     if not entries:
         console.print("no handoff has ended yet")
         return
     rows = [_handoff_row(entry) for entry in entries]
     console.print(Group(*lay_out(_HANDOFF, rows, "reason", console.width)))
-
-
-def _console() -> Console:
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal and "COLUMNS" not in console._environ:  # noqa: SLF001 - where rich keeps what it reads
-        console.width = _UNBOUNDED
-    return console
 
 
 def _page(status: dict[str, Any], width: int) -> Group:

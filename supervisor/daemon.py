@@ -16,12 +16,15 @@ from supervisor import __version__
 from supervisor.config import reading
 from supervisor.config.summary import summary
 from supervisor.control.api import BadRequestError
+from supervisor.control.clock import Clock
 from supervisor.control.desk import ABORT, KEPT, Desk, as_event
+from supervisor.control.explain import as_documents, explain, waiting
 from supervisor.control.server import ControlServer
 from supervisor.control.status import document, doing_now
 from supervisor.core import effects, events
 from supervisor.core.chronicle import chronicle, durations, ready_to_steered
 from supervisor.core.model import Ask, Life, Mode, Request, State
+from supervisor.daemon_sights import Sights
 from supervisor.daemon_ways import Ways
 from supervisor.engine.addresses import addresses
 from supervisor.engine.executor import Executor
@@ -35,12 +38,10 @@ from supervisor.linux import process, sockdiag, spawn
 from supervisor.linux.listeners import Listeners, Place
 from supervisor.linux.lock import Lock
 from supervisor.linux.sdnotify import Systemd
-from supervisor.linux.tcp import TcpListener
 from supervisor.paths import control_socket, runtime_dir, state_dir
 from supervisor.readiness.channel import Channel
 from supervisor.releases.pin import pin, pin_again
 from supervisor.telemetry.log import configure as configure_log
-from supervisor.telemetry.sampler import sample
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from supervisor.control.api import Terms
     from supervisor.control.auth import Peer
     from supervisor.control.desk import Promise
-    from supervisor.core.model import Generation, Release
+    from supervisor.core.model import Release
     from supervisor.core.outcome import Outcome
     from supervisor.daemon_ways import Load
 
@@ -124,6 +125,7 @@ class Daemon:
         )
         ways = Ways(self._engine, self._instances, listeners, load, configuration)
         looks = Lookout(engine=self._engine, listeners=listeners, instances=self._instances, ways=ways.table())
+        self._sights = Sights(self._instances, listeners, ways)
         self._engine.connect(self._hands, looks)
 
     def begin(self, release: Release) -> None:
@@ -145,7 +147,9 @@ class Daemon:
 
     def status(self) -> dict[str, Any]:
         """All that is true now."""
-        offset = time.time() - self._engine.now()
+        clock, state = self._clock(), self._engine.state
+        seen = self._sights.measured(state)
+        waits = waiting(state, clock, self._sights.sights(state, seen))
         return {
             "service": self._name,
             "version": __version__,
@@ -153,11 +157,18 @@ class Daemon:
             "began": self._began,
             "now": time.time(),
             "listeners": [{"name": each.name, "address": str(each.listener)} for each in self._places()],
-            **document(self._engine.state, lambda at: round(at + offset, 3), self._measure),
+            **document(state, clock.wall, lambda each: seen[each.number]),
+            "waiting": as_documents(waits, clock),
             "queue_losses": {"migrated": self._hands.losses.migrated, "reset": self._hands.losses.reset},
             "migrates": sockdiag.migrates(),
             "journal": self._journal.fault or "ok",
         }
+
+    def explain(self) -> list[dict[str, Any]]:
+        """What waits now, why, and until when."""
+        clock, state = self._clock(), self._engine.state
+        sights = self._sights.sights(state, self._sights.measured(state))
+        return as_documents(explain(state, clock, sights), clock)
 
     def history(self, limit: int) -> list[dict[str, Any]]:
         """Handoffs that have ended, oldest first."""
@@ -276,15 +287,9 @@ class Daemon:
             "phases": {str(phase): round(spent, 4) for phase, spent in durations(outcome).items()},
         }
 
-    # ---- figures
-
-    def _measure(self, each: Generation) -> tuple[Any, int | None, str]:
-        ports = {listener.bound.port for listener in self._listeners if isinstance(listener, TcpListener)}
-        instance = self._instances.find(each.number)
-        figures = sample(self._instances.pids(each.number), ports) if instance else None
-        held = each.sockets is not None and self._listeners.holds(each.sockets)
-        queue = self._listeners.queue(each.sockets) if each.sockets is not None and held else None
-        return figures, queue, instance.saying if instance else ""
+    def _clock(self) -> Clock:
+        now = self._engine.now()
+        return Clock(now, time.time() - now)
 
     def _inodes(self) -> dict[str, dict[str, int]]:
         return {str(member): self._listeners.inodes(member) for member in self._listeners.members()}

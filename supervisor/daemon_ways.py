@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
@@ -39,10 +39,20 @@ class Ways:
     _listeners: Listeners
     _load: Load
     _running: Configuration
+    _probes: dict[int, Probe] = field(default_factory=dict)
+    """Under way, by generation."""
 
     def table(self) -> Mapping[type[due.Watch], Callable[..., Awaitable[events.Event]]]:
         """Which way is for which watch."""
         return {due.VerifyRelease: self._verify, due.AwaitReady: self._await_ready, due.DigestFile: self._digest}
+
+    def unaccepting(self, generation: int, sockets: int | None) -> tuple[str, ...] | None:
+        """The listeners on which a generation has not accepted its probe yet, by name; None if none is under way."""
+        probe = self._probes.get(generation)
+        waiting = None if probe is None else probe.unaccepting
+        if waiting is None or sockets is None:
+            return None
+        return tuple(place.name for place in self._listeners.of(sockets) if place.listener in waiting)
 
     async def _verify(self, watch: due.VerifyRelease) -> events.Event:
         at, handoff = self._engine.now(), watch.handoff
@@ -81,13 +91,15 @@ class Ways:
         def spoke(how: str) -> None:
             self._engine.post(events.Spoke(at=self._engine.now(), **about, how=how))
 
-        probe = Probe([place.listener for place in self._listeners.of(watch.sockets)], watch.sockets)
+        listeners = [place.listener for place in self._listeners.of(watch.sockets)]
+        probe = self._probes[watch.generation] = Probe(listeners, watch.sockets)
         try:
             how = await ready(instance.channel, probe, terms, spoke)
         except ClosedWithoutWordError:
             return events.NotReady(at=self._engine.now(), **about, failure=Failure(Reason.CLOSED_READY))
         finally:
             probe.close()
+            del self._probes[watch.generation]
         return events.Ready(at=self._engine.now(), **about, how=how)
 
     async def _digest(self, watch: due.DigestFile) -> events.Event:

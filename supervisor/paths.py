@@ -10,7 +10,8 @@ from supervisor.errors import HostError
 
 _LONGEST_SOCKET_PATH = 107
 """sun_path without its NUL, unix(7)."""
-_LONGEST_NAME = len("/notify-1000000.1000.sock")
+LONGEST_NAME = len("/notify-1000000.1000.sock")
+"""Of what is put into the runtime folder, with its slash."""
 
 
 def control_socket(service: str, configured: str | None) -> Path:
@@ -21,27 +22,36 @@ def control_socket(service: str, configured: str | None) -> Path:
 def runtime_dir(service: str) -> Path:
     """The folder for sockets, made if need be. Raises HostError."""
     folder = _runtime(service)
-    if len(os.fsencode(folder)) + _LONGEST_NAME > _LONGEST_SOCKET_PATH:
+    if len(os.fsencode(folder)) + LONGEST_NAME > _LONGEST_SOCKET_PATH:
         raise HostError(f"{folder} is too long for sockets in it: choose a shorter service.name or XDG_RUNTIME_DIR")
     return _make(folder, 0o755)
 
 
 def state_dir(service: str, configured: str | None) -> Path:
     """The folder for journal and history, made if need be. Raises HostError."""
-    if configured:
-        return _make(Path(configured), 0o700)
-    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return _make(state_path(service, configured), 0o700)
+
+
+def state_path(service: str, configured: str | None) -> Path:
+    """The folder for journal and history, there or not."""
+    given = configured or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if given:
-        return _make(Path(given), 0o700)
+        return Path(given)
     if os.geteuid() == 0:
-        return _make(Path("/var/lib/gapless") / service, 0o700)
+        return Path("/var/lib/gapless") / service
     home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
-    return _make(Path(home) / "gapless" / service, 0o700)
+    return Path(home) / "gapless" / service
 
 
 def runtime_root() -> Path:
     """Where the runtime folders of all services are that this user supervises. Raises HostError."""
     return Path("/run/gapless") if os.geteuid() == 0 else _user_runtime() / "gapless"
+
+
+def runtime_path(service: str) -> Path:
+    """The folder for sockets, there or not."""
+    root = Path("/run") if os.geteuid() == 0 else _session() or _private()
+    return root / "gapless" / service
 
 
 def _runtime(service: str) -> Path:
@@ -50,17 +60,27 @@ def _runtime(service: str) -> Path:
 
 def _user_runtime() -> Path:
     """$XDG_RUNTIME_DIR, or where it would be, or (no login session) a private folder in /tmp."""
-    uid = os.geteuid()
-    for candidate in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{uid}"):
+    session = _session()
+    if session is not None:
+        return session
+    private = _private()
+    _make(private, 0o700)
+    found = private.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise HostError(f"{private} is not ours alone: set XDG_RUNTIME_DIR to a folder of yours")
+    return private
+
+
+def _session() -> Path | None:
+    for candidate in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{os.geteuid()}"):
         # A relative one is to be ignored, says the XDG base directory specification.
         if candidate and candidate.startswith("/") and os.access(candidate, os.W_OK):
             return Path(candidate)
-    private = Path(f"/tmp/gapless-{uid}")  # noqa: S108 - made for us alone, and looked at before it is used
-    _make(private, 0o700)
-    found = private.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o022:
-        raise HostError(f"{private} is not ours alone: set XDG_RUNTIME_DIR to a folder of yours")
-    return private
+    return None
+
+
+def _private() -> Path:
+    return Path(f"/tmp/gapless-{os.geteuid()}")  # noqa: S108 - made for us alone, and looked at before it is used
 
 
 def _make(folder: Path, mode: int) -> Path:

@@ -35,6 +35,9 @@ class Service(Protocol):
     def status(self) -> dict[str, Any]:
         """All that is true now."""
 
+    def explain(self) -> list[dict[str, Any]]:
+        """What waits now, why, and until when."""
+
     def history(self, limit: int) -> list[dict[str, Any]]:
         """Handoffs that have ended, oldest first."""
 
@@ -92,20 +95,29 @@ def body_of(endpoint: Endpoint, raw: bytes) -> dict[str, Any]:
     try:
         body = json.loads(raw)
     except ValueError as wrong:
-        raise BadRequestError(f"the body is not JSON: {str(wrong)[:_LONGEST_SHOWN]}") from None
+        raise BadRequestError(f"the body is not JSON ({str(wrong)[:_LONGEST_SHOWN]}): {_wanted(endpoint)}") from None
     except RecursionError:
-        raise BadRequestError("the body is nested too deeply") from None
+        raise BadRequestError(f"the body is nested too deeply: {_wanted(endpoint)}") from None
     if not isinstance(body, dict):
-        raise BadRequestError("the body is to be a JSON object")
+        raise BadRequestError(f"the body is JSON, and no object: {_wanted(endpoint)}")
     unknown = sorted(body.keys() - set(endpoint.takes))
     if unknown:
-        known = ", ".join(endpoint.takes) or "none"
-        raise BadRequestError(f"{unknown[0][:_LONGEST_SHOWN]} is not known here; known: {known}")
+        raise BadRequestError(f"{unknown[0][:_LONGEST_SHOWN]} is not known to {endpoint.path}: {_wanted(endpoint)}")
     return body
+
+
+def _wanted(endpoint: Endpoint) -> str:
+    if not endpoint.takes:
+        return "send no body"
+    return f"send an object with {' or '.join(endpoint.takes)}, or no body"
 
 
 async def _status(call: Call) -> Answer:
     return Answer(200, call.service.status())
+
+
+async def _explain(call: Call) -> Answer:
+    return Answer(200, {"waiting": call.service.explain()})
 
 
 async def _history(call: Call) -> Answer:
@@ -148,6 +160,7 @@ _OF_A_HANDOFF = ("wait", "request", "if_current")
 
 TABLE: tuple[Endpoint, ...] = (
     Endpoint("GET", "/v1/status", _status),
+    Endpoint("GET", "/v1/explain", _explain),
     Endpoint("GET", "/v1/history", _history),
     Endpoint("GET", "/v1/events", _events),
     Endpoint("POST", "/v1/upgrade", _asking("upgrade"), takes=_OF_A_HANDOFF),

@@ -23,22 +23,23 @@ _PATIENCE = 15.0
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience: float) -> None:
         super().__init__("gapless")
-        self._path = path
+        self._path, self._patience = path, patience
 
     def connect(self) -> None:
         """Connect to the path instead of to a host."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_PATIENCE)
+        self.sock.settimeout(self._patience)
         self.sock.connect(str(self._path))
 
 
 class Client:
     """Calls one supervisor."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, patience: float = _PATIENCE) -> None:
+        """`patience` is in seconds, for one answer."""
+        self._path, self._patience = path, patience
 
     @property
     def answers(self) -> bool:
@@ -90,7 +91,7 @@ class Client:
 
     @contextmanager
     def _connected(self) -> Iterator[http.client.HTTPConnection]:
-        connection = _UnixConnection(self._path)
+        connection = _UnixConnection(self._path, self._patience)
         try:
             connection.connect()
         except OSError as refused:
@@ -106,7 +107,9 @@ class Client:
         try:
             yield
         except (OSError, http.client.HTTPException, ValueError) as broken:
-            raise UnreachableError(f"the supervisor at {self._path} broke off: {_what(broken)}") from None
+            raise UnreachableError(
+                f"the supervisor at {self._path} broke off: {_what(broken, self._patience)}"
+            ) from None
 
     def _unreachable(self, refused: OSError) -> str:
         match refused.errno:
@@ -133,11 +136,11 @@ def _object(data: bytes) -> dict[str, Any]:
     return found
 
 
-def _what(broken: Exception) -> str:
+def _what(broken: Exception, patience: float) -> str:
     """In words: some of http.client's exceptions have none, and some are all that was sent."""
     match broken:
         case TimeoutError():
-            return f"no answer within {_PATIENCE:g} s"
+            return f"no answer within {patience:g} s"
         case http.client.IncompleteRead() | http.client.RemoteDisconnected() | ConnectionError():
             return "it closed the connection in the middle of its answer"
         case http.client.HTTPException():

@@ -16,9 +16,17 @@ if TYPE_CHECKING:
 class Figures(Protocol):
     """What was measured of one generation."""
 
-    memory: int
-    cpu: float
-    connections: int | None
+    @property
+    def memory(self) -> int:
+        """Bytes."""
+
+    @property
+    def cpu(self) -> float:
+        """Seconds."""
+
+    @property
+    def connections(self) -> int | None:
+        """Open; None if they cannot be counted."""
 
 
 _PHASES = {

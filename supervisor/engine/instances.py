@@ -34,6 +34,10 @@ class Channel(Protocol):
     def notify_path(self) -> Path:
         """Where it may send sd_notify messages."""
 
+    @property
+    def pipe_open(self) -> bool:
+        """Whether a word may still come by the pipe."""
+
     def listen(self, pid: int, on_message: Callable[[Mapping[str, str]], None]) -> None:
         """The child exists."""
 

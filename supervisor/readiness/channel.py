@@ -49,6 +49,11 @@ class Channel:
         self._notified: asyncio.Future[str] = self._loop.create_future()
         self._on_message: Callable[[Mapping[str, str]], None] = lambda _: None
 
+    @property
+    def pipe_open(self) -> bool:
+        """Whether the child has neither said its line on the pipe nor closed it."""
+        return not self._pipe.done()
+
     def listen(self, pid: int, on_message: Callable[[Mapping[str, str]], None]) -> None:
         """The child exists: what it says from now on is heard. `on_message` gets every sd_notify message of its."""
         os.close(self.child_end)

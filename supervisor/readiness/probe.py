@@ -35,12 +35,20 @@ class Probe:
 
     def __init__(self, listeners: Iterable[Listener], member: int) -> None:
         self._knocks = [_Knock(listener, member) for listener in listeners if listener.probes]
+        self._begun = False
+
+    @property
+    def unaccepting(self) -> tuple[Listener, ...] | None:
+        """The listeners on which it has not been accepted yet; None if it knocks nowhere."""
+        waiting = tuple(each.listener for each in self._knocks if not each.was_answered)
+        return waiting if self._begun and self._knocks else None
 
     async def accepted(self) -> None:
         """Wait until every listener's connection has been accepted. Ends only so, or by cancellation.
 
         May be begun again: it then looks quickly at first, as it does when a candidate has just said that it is ready.
         """
+        self._begun = True
         waiting = list(self._knocks)
         for pause in _pauses():
             waiting = [each for each in waiting if not each.answered()]
@@ -64,6 +72,16 @@ class _Knock:
         self._established: float | None = None
         self._longest = 0
         self._answered = False
+
+    @property
+    def listener(self) -> Listener:
+        """Where it knocks."""
+        return self._listener
+
+    @property
+    def was_answered(self) -> bool:
+        """Whether it has been accepted, when last looked at."""
+        return self._answered
 
     def answered(self) -> bool:
         """Whether it has been accepted. Connects when that is due."""

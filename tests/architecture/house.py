@@ -28,10 +28,11 @@ ARROWS: dict[str, frozenset[str]] = {
     "telemetry": frozenset({"core", "linux", "errors"}),
     "engine": frozenset({"core", "linux", "errors"}),
     "releases": frozenset({"core", "linux", "errors"}),
+    "doctor": frozenset({"linux", "errors"}),
     "daemon": frozenset(
         {"core", "linux", "errors", "config", "readiness", "control", "telemetry", "engine", "releases", "paths"},
     ),
-    "cli": frozenset({"daemon", "paths", "config", "control", "errors", "telemetry"}),
+    "cli": frozenset({"daemon", "paths", "config", "control", "doctor", "errors", "telemetry"}),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
 }

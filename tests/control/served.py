@@ -41,6 +41,9 @@ class Pretended:
             raise RuntimeError("a bug")
         return {"pid": os.getpid(), "bulk": self.bulk}
 
+    def explain(self) -> list[dict[str, Any]]:
+        return [{"what": "service", "why": "nothing waits", "since": None, "until": None}]
+
     def history(self, limit: int) -> list[dict[str, Any]]:
         return [{"limit": limit}]
 
