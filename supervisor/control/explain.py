@@ -132,8 +132,13 @@ class _Teller:
                     "the configuration is read again and the release is looked at; that has no deadline: "
                     f"`gapless abort` ends it, and generation {old} serves on"
                 )
+            case Phase.YIELD:
+                return (
+                    f"generation {old} ends first, for the two may not run at one time, and {self._queue(old)}; when "
+                    "its process is gone the new one is started on its sockets; `gapless abort` starts it again instead"
+                )
             case Phase.START:
-                return f"the process of generation {new} is being made; if that fails, generation {old} serves on"
+                return f"the process of generation {new} is being made; if that fails, {self._instead(handoff)}"
             case Phase.READY:
                 return self._rising(handoff)
             case Phase.SHIFT:
@@ -148,16 +153,26 @@ class _Teller:
             case Phase.RETURN:
                 because = f" ({handoff.failure})" if handoff.failure else ""
                 return f"it is undone{because}: " + self._steering(f"send new connections to generation {old}", handoff)
+            case Phase.WITHDRAW:
+                because = f" ({handoff.failure})" if handoff.failure else ""
+                return (
+                    f"it is undone{because}: whoever of the two still runs ends, and then generation {old} is started "
+                    f"again on the same sockets; {self._queue(old)}"
+                )
             case never:
                 assert_never(never)
+
+    def _instead(self, handoff: Handoff) -> str:
+        """What is to become of the old generation if the candidate fails."""
+        old = self.state.find(handoff.predecessor)
+        down = old is not None and old.life is Life.DOWN
+        return f"generation {handoff.predecessor} {'is started again' if down else 'serves on'}"
 
     def _rising(self, handoff: Handoff) -> str:
         candidate = self.state.find(handoff.candidate)
         if candidate is None or candidate.life is not Life.STARTING:
             return f"generation {handoff.candidate} is on its way"
-        return (
-            f"{self._not_ready(candidate)}; {self._given_up(candidate)} and generation {handoff.predecessor} serves on"
-        )
+        return f"{self._not_ready(candidate)}; {self._given_up(candidate)} and {self._instead(handoff)}"
 
     def _steering(self, what: str, handoff: Handoff) -> str:
         if handoff.until is None:
@@ -165,6 +180,11 @@ class _Teller:
         return f"the kernel would not {what} (its log line says why): it is asked again {self._by(handoff.until)}"
 
     def _probation(self, handoff: Handoff) -> str:
+        if handoff.exclusive:
+            return (
+                f"generation {handoff.candidate} serves on probation: {self._by(handoff.until)} the handoff is "
+                f"committed; if it dies, or by `gapless abort`, generation {handoff.predecessor} is started again"
+            )
         return (
             f"generation {handoff.candidate} serves on probation, and generation {handoff.predecessor} stands by: "
             f"{self._by(handoff.until)} the handoff is committed and generation {handoff.predecessor} told to end; "
@@ -226,7 +246,9 @@ class _Teller:
         yield Wait(f"generation {each.number}", why + self._saying(each), each.since, each.until)
 
     def _down(self, each: Generation) -> str:
-        gone = f"its process is gone ({each.last_exit or 'it was never made'}), {_nth(each.failures)} death in a row"
+        gone = f"its process is gone ({each.last_exit or 'it was never made'})"
+        if each.failures:
+            gone += f", {_nth(each.failures)} death in a row"
         if each.until is not None:
             failing = is_failing(each.failures, self.state.policy)
             slowly = ": it dies again and again, and is tried at the longest delay only" if failing else ""

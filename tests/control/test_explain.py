@@ -16,6 +16,7 @@ from tests.core.explore import explore
 from tests.core.invariants import take
 from tests.core.starts import (
     STARTS,
+    alone_on_probation,
     asked,
     begun,
     crashed,
@@ -24,8 +25,11 @@ from tests.core.starts import (
     settling,
     shifted,
     standby_died,
+    taking_turns,
     up,
     verified,
+    withdrawing,
+    yielding,
 )
 from tests.core.world import POLICY
 
@@ -189,3 +193,15 @@ def test_for_machines_times_are_since_1970() -> None:
     (made,) = as_documents(explain(up(begun(), 1).state, CLOCK, {}), CLOCK)
     assert made["since"] == CLOCK.offset
     assert set(made) == {"what", "why", "since", "until"}
+
+
+def test_taking_turns_says_who_ends_for_whom() -> None:
+    told = whole(yielding(), {1: Sight(queue=2)})
+    assert "generation 1 ends first, for the two may not run at one time, and 2 clients wait" in told["handoff 1"]
+    assert "it was sent TERM" in told["generation 1"]
+    assert "it is undone" in whole(withdrawing())["handoff 1"]
+    assert "generation 1 is started again on the same sockets" in whole(withdrawing())["handoff 1"]
+    assert "if that fails, generation 1 is started again" in whole(taking_turns())["handoff 1"]
+    alone = whole(alone_on_probation())
+    assert "if it dies, or by `gapless abort`, generation 1 is started again" in alone["handoff 1"]
+    assert "its sockets are lent to the candidate" in alone["generation 1"]
