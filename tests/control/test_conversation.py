@@ -104,7 +104,11 @@ def test_one_connection_serves_many_requests(served: Served) -> None:
         (UPGRADE + b"Content-Length: 16\r\n\r\n" + b'{"request":"a/"}', 400, "request is to be 1 to 64"),
         (UPGRADE + b"Content-Length: 13\r\n\r\n" + b'{"request":1}', 400, "request is to be 1 to 64"),
         (UPGRADE + b"Content-Length: 17\r\n\r\n" + b'{"if_current":""}', 400, "if_current is to be a release"),
-        (ABORT + b"Content-Length: 15\r\n\r\n" + b'{"request":"a"}', 400, "request is not known to /v1/abort: send an object with wait, or no body"),
+        (
+            ABORT + b"Content-Length: 15\r\n\r\n" + b'{"request":"a"}',
+            400,
+            "request is not known to /v1/abort: send an object with wait, or no body",
+        ),
         (GET.replace(b"GET", b"DELETE"), 405, "takes GET"),
         (GET.replace(b"GET", b"CONNECT"), 405, "takes GET"),
         (GET.replace(b"/v1/status", b"/" + b"a" * 9000), 404, "/v1/status"),
