@@ -20,14 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from supervisor.config.tables import Configuration
+    from supervisor.core.policy import HttpCheck, WarmUp
     from supervisor.engine.instances import Instances
     from supervisor.engine.loop import Engine
     from supervisor.linux.listeners import Listeners
+    from supervisor.readiness.http import Door
 
     Load = Callable[[], Configuration]
     """Reads the configuration as it is now. Raises ConfigurationError."""
 
 _log = structlog.get_logger()
+
+_SPARE = 1.0
+"""Seconds that a deadline is kept away from what ends by itself before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +99,42 @@ class Ways:
         listeners = [place.listener for place in self._listeners.of(watch.sockets)]
         probe = self._probes[watch.generation] = Probe(listeners, watch.sockets)
         try:
-            how = await ready(instance.channel, probe, terms, spoke)
+            how = await (self._well(watch, watch.http) if watch.http else ready(instance.channel, probe, terms, spoke))
         except ClosedWithoutWordError:
             return events.NotReady(at=self._engine.now(), **about, failure=Failure(Reason.CLOSED_READY))
         finally:
             probe.close()
             del self._probes[watch.generation]
+        if watch.warm_up is not None:
+            await self._warm_up(watch, watch.warm_up)
         return events.Ready(at=self._engine.now(), **about, how=how)
+
+    async def _well(self, watch: due.AwaitReady, check: HttpCheck) -> str:
+        from supervisor.readiness.http import well  # noqa: PLC0415 - most services do without it
+
+        def seen(what: str) -> None:
+            about = {"generation": watch.generation, "run": watch.run}
+            self._engine.post(events.Seen(at=self._engine.now(), **about, what=what))
+
+        await well(self._door(watch, check), check, seen)
+        return "http"
+
+    async def _warm_up(self, watch: due.AwaitReady, wanted: WarmUp) -> None:
+        """What it takes does not count against the time in which the generation is to be ready."""
+        from supervisor.readiness.http import warm_up  # noqa: PLC0415 - most services do without it
+
+        now, about = self._engine.now(), {"generation": watch.generation, "run": watch.run}
+        self._engine.post(events.Extended(at=now, **about, until=now + wanted.timeout + _SPARE))
+        warmth = await warm_up(self._door(watch, wanted), wanted)
+        spent = round(self._engine.now() - now, 3)
+        _log.info("warmed_up", **about, answered=warmth.answered, failed=warmth.failed, seconds=spent)
+
+    def _door(self, watch: due.AwaitReady, wanted: HttpCheck | WarmUp) -> Door:
+        from supervisor.readiness.http import Door  # noqa: PLC0415 - most services do without it
+
+        places = self._listeners.of(watch.sockets)
+        listener = next(place.listener for place in places if place.name == wanted.listener)
+        return Door(listener, watch.sockets, wanted.tls)
 
     async def _digest(self, watch: due.DigestFile) -> events.Event:
         try:

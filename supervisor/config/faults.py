@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _MOST = 8
 """Faults that are told at a time."""
 _LONGEST_SHOWN = 60
-_DEPTH_OF_KEY = 4
-"""`service`, `environment`, the key, and pydantic's mark for a fault in the key itself."""
+_FREE = frozenset({"environment", "limits", "headers"})
+"""Tables whose keys are the operator's: a fault in a key itself has the key after them, and then pydantic's mark."""
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 _WANTED = {
@@ -30,6 +30,9 @@ _WANTED = {
     "service.limits": "a table of limits, such as [service.limits] with nofile = 65536",
     "listen": 'a table for each address, headed [[listen]], with address = "127.0.0.1:8080"',
     "listen.address": 'an address, such as address = "127.0.0.1:8080"',
+    "ready.http": 'a table of what is to be answered, such as http = { path = "/healthz", status = 200 }',
+    "ready.warm_up": 'a table of what is to be asked, such as warm_up = { paths = ["/"], rounds = 10 }',
+    "ready.warm_up.paths": 'a list of paths, such as paths = ["/", "/search?q=x"]',
     "control": 'a [control] table with socket = "/full/path.sock"',
 }
 """By key: what would do, where its type alone does not say so."""
@@ -41,6 +44,7 @@ _BY_TYPE = {
     "dict_type": "a table",
     "model_type": "a table",
     "list_type": "a list, in brackets",
+    "too_short": "a list that is not empty",
 }
 
 
@@ -53,7 +57,7 @@ def sentence(source: str, faults: Sequence[Any]) -> str:
 
 
 def _one(fault: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails, a loose dict
-    of_key = len(fault["loc"]) == _DEPTH_OF_KEY and fault["loc"][-1] == "[key]"
+    of_key = fault["loc"][-1:] == ("[key]",) and fault["loc"][-3:-2] and fault["loc"][-3] in _FREE
     location = fault["loc"][:-1] if of_key else fault["loc"]
     key, value = _key(location), fault["input"]
     match fault["type"]:
@@ -117,9 +121,11 @@ def _nearest(location: tuple[int | str, ...]) -> str:
 
 def _model(location: tuple[int | str, ...]) -> type[BaseModel]:
     """The table that stands at this place."""
-    if not location:
-        return Configuration
-    return _table(Configuration.model_fields[str(location[0])].annotation) or Configuration
+    model: type[BaseModel] = Configuration
+    for part in location:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        model = (_table(field.annotation) if field else None) or model
+    return model
 
 
 def _table(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - any annotation

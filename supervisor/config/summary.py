@@ -12,13 +12,14 @@ _METHODS = {
     "pipe": "by a line on the readiness pipe",
     "notify": "by READY=1 to sd_notify",
     "accept": "by accepting a connection",
+    "http": "by its answers over HTTP",
 }
 
 
 def summary(configuration: Configuration) -> list[str]:
     """How a generation is started, found ready, replaced and ended: a line each."""
     ready, handoff, drain = configuration.ready, configuration.handoff, configuration.drain
-    probed = ready.probe and ready.method != "accept"
+    probed = ready.probe and ready.method not in {"accept", "http"}
     return [
         *_identity(configuration),
         f"ready:      {_METHODS[ready.method]}, within {_seconds(ready.timeout)}"

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from supervisor.config import values
+from supervisor.config.asking import HttpTable, WarmUpTable
 from supervisor.core.model import Launch, Listen
-from supervisor.core.policy import Policy
+from supervisor.core.policy import HttpCheck, Policy
 from supervisor.errors import ConfigurationError
 from supervisor.linux.address import TcpAddress
 
@@ -110,9 +111,17 @@ class ListenTable(_Table):
 class ReadyTable(_Table):
     """[ready]: when a generation counts as able to serve."""
 
-    method: Literal["auto", "pipe", "notify", "accept"] = "auto"
+    method: Literal["auto", "pipe", "notify", "accept", "http"] = "auto"
     timeout: Positive = 30.0
     probe: bool = True
+    http: HttpTable | None = None
+    warm_up: WarmUpTable | None = None
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.http is not None and self.method != "http":
+            raise ValueError(f'http is there, and method = "{self.method}": want method = "http" with it')
+        return self
 
 
 class HandoffTable(_Table):
@@ -186,6 +195,15 @@ class Configuration(_Table):
                 raise ValueError(f'listen: address = "{text}" is there {count} times: want it once')
         return self
 
+    @model_validator(mode="after")
+    def _check_asked(self) -> Self:
+        known = [each.name for each in self.addresses()]
+        for key, table in (("http", self.ready.http), ("warm_up", self.ready.warm_up)):
+            if table is not None and table.listener is not None and table.listener not in known:
+                want = f"want one of {', '.join(known)}"
+                raise ValueError(f'ready.{key}.listener = "{table.listener}" is the name of no listener: {want}')
+        return self
+
     def addresses(self) -> list[TcpAddress]:
         """The listeners' addresses, in order, each with a name."""
         return [each.parsed(f"listen-{number}") for number, each in enumerate(self.listen, 1)]
@@ -196,6 +214,8 @@ class Configuration(_Table):
             ready_method=self.ready.method,
             ready_timeout=self.ready.timeout,
             ready_probe=self.ready.probe,
+            ready_http=self._http_check(),
+            warm_up=self.ready.warm_up.wanted(self._first_stream()) if self.ready.warm_up else None,
             exclusive=self.handoff.mode == "exclusive",
             probation=self.handoff.probation,
             drain_signal=self.drain.signal,
@@ -207,6 +227,13 @@ class Configuration(_Table):
             restart_limit=self.restart.limit,
             restart_window=self.restart.window,
         )
+
+    def _http_check(self) -> HttpCheck | None:
+        return (self.ready.http or HttpTable()).check(self._first_stream()) if self.ready.method == "http" else None
+
+    def _first_stream(self) -> str:
+        """Who is asked over HTTP unless a listener is named."""
+        return self.addresses()[0].name
 
     def launch(self) -> Launch:
         """How the server is run. Its environment is the supervisor's own, then what is configured."""

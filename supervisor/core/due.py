@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from supervisor.core.model import Generation, Process, Release, Request, State
+    from supervisor.core.policy import HttpCheck, WarmUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class AwaitExit(Watch):
 
 @dataclass(frozen=True, slots=True)
 class AwaitReady(Watch):
-    """Ends in Ready or NotReady, with Spoke and Extended on the way."""
+    """Ends in Ready or NotReady, with Spoke, Seen and Extended on the way."""
 
     generation: int
     run: int
@@ -66,6 +67,8 @@ class AwaitReady(Watch):
     probe: bool = field(compare=False)
     silence_counts: bool = field(compare=False)
     """Whether accepting is enough, since no generation of this service has ever spoken."""
+    http: HttpCheck | None = field(compare=False, default=None)
+    warm_up: WarmUp | None = field(compare=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,8 @@ def _of_generation(state: State, each: Generation) -> Iterator[Watch]:
             method=policy.ready_method,
             probe=policy.ready_probe,
             silence_counts=not state.spoken,
+            http=policy.ready_http,
+            warm_up=policy.warm_up if each.role is Role.CANDIDATE else None,
         )
     if _is_settling(state, each) or (each.role is Role.DRAINING and each.life is Life.READY):
         yield AwaitQuiet(each.number, each.run, each.sockets)

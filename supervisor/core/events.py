@@ -129,6 +129,13 @@ class Spoke(GenerationEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seen(GenerationEvent):
+    """Why it does not count as ready yet, in words."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ready(GenerationEvent):
     """It has shown that it can serve."""
 

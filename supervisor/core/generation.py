@@ -134,6 +134,7 @@ def _died(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
         process=None,
         spoke=None,
         spoke_at=None,
+        seen="",
         failures=generation.failures
         if told
         else failures_after(generation.failures, generation.ready_at, turn.at, turn.state.policy),
@@ -156,9 +157,14 @@ def _spoke(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
     turn.state = replace(turn.state, spoken=True)
 
 
+def _seen(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
+    assert isinstance(event, events.Seen)
+    turn.put(replace(generation, seen=event.what))
+
+
 def _ready(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
     del event
-    generation = turn.enter(replace(generation, ready_at=turn.at), Life.READY)
+    generation = turn.enter(replace(generation, ready_at=turn.at, seen=""), Life.READY)
     if generation.role is Role.DRAINING:
         _drain(turn, generation)
 
@@ -251,6 +257,7 @@ TABLE: Mapping[Life, Mapping[type[GenerationEvent], Handler | None]] = {
         events.Spawned: IGNORED,
         events.SpawnFailed: IGNORED,
         events.Spoke: IGNORED,
+        events.Seen: IGNORED,
         events.Ready: IGNORED,
         events.NotReady: IGNORED,
         events.Exited: IGNORED,
@@ -263,6 +270,7 @@ TABLE: Mapping[Life, Mapping[type[GenerationEvent], Handler | None]] = {
         events.Spawned: _spawned,
         events.SpawnFailed: _died,
         events.Spoke: IGNORED,
+        events.Seen: IGNORED,
         events.Ready: IGNORED,
         events.NotReady: IGNORED,
         events.Exited: IGNORED,
@@ -275,6 +283,7 @@ TABLE: Mapping[Life, Mapping[type[GenerationEvent], Handler | None]] = {
         events.Spawned: IGNORED,
         events.SpawnFailed: IGNORED,
         events.Spoke: _spoke,
+        events.Seen: _seen,
         events.Ready: _ready,
         events.NotReady: _not_ready,
         events.Exited: _died,
@@ -287,6 +296,7 @@ TABLE: Mapping[Life, Mapping[type[GenerationEvent], Handler | None]] = {
         events.Spawned: IGNORED,
         events.SpawnFailed: IGNORED,
         events.Spoke: _spoke,
+        events.Seen: IGNORED,
         events.Ready: IGNORED,
         events.NotReady: IGNORED,
         events.Exited: _died,
@@ -299,6 +309,7 @@ TABLE: Mapping[Life, Mapping[type[GenerationEvent], Handler | None]] = {
         events.Spawned: IGNORED,
         events.SpawnFailed: IGNORED,
         events.Spoke: IGNORED,
+        events.Seen: IGNORED,
         events.Ready: IGNORED,
         events.NotReady: IGNORED,
         events.Exited: _died,
@@ -311,6 +322,7 @@ TABLE: Mapping[Life, Mapping[type[GenerationEvent], Handler | None]] = {
         events.Spawned: IGNORED,
         events.SpawnFailed: IGNORED,
         events.Spoke: IGNORED,
+        events.Seen: IGNORED,
         events.Ready: IGNORED,
         events.NotReady: IGNORED,
         events.Exited: _died,

@@ -226,6 +226,8 @@ class Generation:
     spoke: str | None = None
     """By what it has said that it is ready (pipe, notify)."""
     spoke_at: float | None = None
+    seen: str = ""
+    """What was seen last of it that kept it from being ready, in words."""
     ready_at: float | None = None
     served: bool = False
     """Whether clients have ever been sent to it."""

@@ -34,6 +34,8 @@ def undo(turn: Turn, handoff: Handoff, event: Event) -> None:
     failure = failure_in(event)
     if failure.reason is Reason.TIMED_OUT and candidate.spoke is not None:
         failure = Failure(Reason.NOT_ACCEPTING, f"said so by {candidate.spoke}")
+    elif failure.reason is Reason.TIMED_OUT:
+        failure = Failure(Reason.TIMED_OUT, candidate.seen)
     if handoff.exclusive and candidate.life is not Life.DOWN:
         _withdraw(turn, replace(handoff, failure=failure), event)
         return

@@ -83,7 +83,7 @@ class Door:
         connection = self.listener.reach(self.member)
         try:
             await _established(connection)
-        except BaseException:
+        except BaseException:  # whatever it was, cancellation too, the connection must not stay open; it goes on up
             connection.close()
             raise
         finally:

@@ -56,10 +56,20 @@ SERVICES = table(
 LISTENERS = table(
     {"address": ADDRESSES}, {"name": NAMES, "backlog": st.integers(1, 65535), "mode": st.just("reuseport")}
 )
+ASKING = {"headers": st.just({"Host": "web"}), "tls": st.booleans(), "timeout": DURATIONS}
+STATUSES = st.sampled_from([200, "200-299", [200, "404"]])
+WARM_UP = table({"paths": st.just(["/", "/a?b"])}, {"rounds": st.integers(1, 10_000), **ASKING})
+READY = st.one_of(
+    table({}, {"method": st.sampled_from(["auto", "pipe", "accept"]), "timeout": DURATIONS, "warm_up": WARM_UP}),
+    table(
+        {"method": st.just("http")},
+        {"http": table({}, {"path": st.just("/x"), "status": STATUSES, "body": st.just("^ok$"), **ASKING})},
+    ),
+)
 RIGHT = table(
     {"service": SERVICES, "listen": st.lists(LISTENERS, min_size=1, max_size=4)},
     {
-        "ready": table({}, {"method": st.sampled_from(["auto", "pipe", "accept"]), "timeout": DURATIONS}),
+        "ready": READY,
         "handoff": table({}, {"mode": MODES, "probation": DURATIONS | st.just("0s")}),
         "drain": table({}, {"signal": st.sampled_from(["TERM", "SIGQUIT", "int"]), "limit": st.integers(1, 100)}),
         "restart": table({}, {"delay": DURATIONS, "limit": st.integers(1, 1000), "longest": DURATIONS}),

@@ -206,6 +206,7 @@ def _verdicts(watch: VerifyRelease, bounds: Bounds) -> Iterator[events.Event]:
 def _readiness(watch: AwaitReady) -> Iterator[events.Event]:
     number, run = watch.generation, watch.run
     yield events.Spoke(at=0.0, generation=number, run=run, how="pipe")
+    yield events.Seen(at=0.0, generation=number, run=run, what="503")
     yield events.Ready(at=0.0, generation=number, run=run, how="pipe")
     yield events.NotReady(at=0.0, generation=number, run=run, failure=Failure(Reason.CLOSED_READY))
 
@@ -234,6 +235,7 @@ def _timeless(each: Generation) -> Generation:
         until=None if each.until is None else 0.0,
         began=0.0,
         spoke_at=None,
+        seen="",
         ready_at=None if each.ready_at is None else 0.0,
         failures=0,
     )
