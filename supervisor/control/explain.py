@@ -268,7 +268,9 @@ class _Teller:
         by_pipe = policy_for(self.state, each).ready_method in {"auto", "pipe"}
         if sight.pipe_open is not None and by_pipe and each.spoke is None:
             parts.append(f"its readiness pipe is {'open' if sight.pipe_open else 'closed'}")
-        if sight.unaccepting:
+        if each.seen:
+            parts.append(each.seen)
+        elif sight.unaccepting:
             parts.append(f"it accepts no connection yet on {', '.join(sight.unaccepting)}")
         elif sight.unaccepting is not None:
             parts.append("it accepts connections")

@@ -77,6 +77,7 @@ def test_a_candidate_is_warmed_up_before_its_first_client(supervisor: Supervisor
     warmed = supervisor.event("warmed_up", mark)
     assert (warmed["generation"], warmed["answered"], warmed["failed"]) == (2, 10, 0)
     assert supervisor.get("/client").status == 200
+    supervisor.output.until("the client's request", lambda: "/client" in asked(supervisor, 2))
     assert asked(supervisor, 2) == ["/warm", "/warmer"] * 5 + ["/client"]
     assert asked(supervisor, 1) == []
 
