@@ -136,3 +136,14 @@ def test_a_rollback_on_the_way_back_does_not_go_back_twice() -> None:
     assert concluded.outcome.undone_by == Request(id="back", ask=Ask.ROLLBACK)
     assert after.state.handoff is None
     assert after.state.pending is None
+
+
+def test_the_reason_of_a_time_out_is_what_was_seen_last() -> None:
+    world = verified(asked(serving()))
+    world = take(world, next(each for each in world.answers() if isinstance(each, events.Spawned)))
+    for what in ("answered with 500", "answered with 503"):
+        world = take(world, events.Seen(at=0.0, generation=2, run=1, what=what))
+    (deadline,) = deadlines(world.state)
+    _, wanted = watched(world, deadline.event)
+    (ended,) = [each for each in wanted if isinstance(each, effects.Conclude)]
+    assert str(ended.outcome.failure) == "not ready in time: answered with 503"

@@ -206,7 +206,6 @@ def _verdicts(watch: VerifyRelease, bounds: Bounds) -> Iterator[events.Event]:
 def _readiness(watch: AwaitReady) -> Iterator[events.Event]:
     number, run = watch.generation, watch.run
     yield events.Spoke(at=0.0, generation=number, run=run, how="pipe")
-    yield events.Seen(at=0.0, generation=number, run=run, what="503")
     yield events.Ready(at=0.0, generation=number, run=run, how="pipe")
     yield events.NotReady(at=0.0, generation=number, run=run, failure=Failure(Reason.CLOSED_READY))
 
