@@ -83,7 +83,7 @@ def test_it_is_remembered_by_the_next_supervisor(supervisor: Supervisor, v1: Pat
     assert not supervisor.events("handoff_began")
 
 
-def test_an_id_that_cannot_be_is_wrong_usage(supervisor: Supervisor, v1: Path) -> None:
+def test_an_id_that_cannot_be_is_refused(supervisor: Supervisor, v1: Path) -> None:
     supervisor.start(v1)
     for wrong in ("", "a/b", "x" * 65):
         refused = supervisor.command("upgrade", "--request-id", wrong)
