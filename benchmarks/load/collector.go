@@ -46,7 +46,7 @@ type collector struct {
 
 func newCollector(cfg *config, rec *record, stdout io.Writer) *collector {
 	c := &collector{
-		tally:  newTally(cfg.modes),
+		tally:  newTally(cfg.modes, cfg.targets),
 		record: rec,
 		finish: make(chan struct{}),
 		done:   make(chan struct{}),

@@ -43,13 +43,13 @@ func parseConfig(args []string, stderr io.Writer) (*config, error) {
 	var modeName string
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Var(&addresses, "target", "`HOST:PORT` or unix:/path; repeat it to spread round robin")
+	flags.Var(&addresses, "target", "`ADDRESS`: HOST:PORT, https://HOST:PORT, udp://HOST:PORT, unix:/path, unix:@name;\nseveral, with commas or repeated, get the same share each")
 	flags.StringVar(&cfg.path, "path", "/", "path to ask for")
 	flags.Float64Var(&cfg.rate, "rate", 100, "requests per second, over all modes and targets")
 	flags.DurationVar(&cfg.duration, "duration", 10*time.Second, "how long; 0: until SIGINT or SIGTERM")
 	flags.IntVar(&cfg.maxRequests, "max-requests", 0, "stop after so many requests; 0: no limit")
 	flags.StringVar(&modeName, "mode", "new", "new: a connection per request; keep: kept alive; both: half each")
-	flags.IntVar(&cfg.connections, "connections", 10, "size of the keep-alive pool")
+	flags.IntVar(&cfg.connections, "connections", 10, "size of the keep-alive pool, over all targets")
 	flags.IntVar(&cfg.inFlight, "in-flight", 10_000, "most requests under way; more fail as overload")
 	flags.IntVar(&cfg.sources, "sources", 1, "rotate over 127.0.0.1 to 127.0.0.`N` as source addresses")
 	flags.DurationVar(&cfg.timeout, "timeout", 5*time.Second, "per request: from sending to the complete answer")
@@ -112,15 +112,18 @@ func (c *config) resolve(addresses []string) error {
 		}
 		c.targets = append(c.targets, t)
 	}
+	if c.modes[len(c.modes)-1] == modeKeep && c.connections < len(c.targets) {
+		return fmt.Errorf("-connections %d is less than one for each of %d targets", c.connections, len(c.targets))
+	}
 	return nil
 }
 
-// listFlag is a flag that may be repeated.
+// listFlag is a flag with one value or several, that may be repeated.
 type listFlag []string
 
 func (l *listFlag) String() string { return strings.Join(*l, ",") }
 
 func (l *listFlag) Set(value string) error {
-	*l = append(*l, value)
+	*l = append(*l, strings.Split(value, ",")...)
 	return nil
 }

@@ -14,33 +14,33 @@ import (
 // farewellTime bounds the wait for a server that was asked to close a connection.
 const farewellTime = time.Second
 
-// conn is a connection to a target. Requests are written and answers read by hand, because
-// net/http's own client sends a request again, unasked, when a kept connection turns out dead.
+// conn is a connection to a target, with TLS or without. Requests are written and answers read by
+// hand, because net/http's own client sends a request again, unasked, when a kept connection turns
+// out dead.
 type conn struct {
+	facts
 	net.Conn
+	socket net.Conn // what Conn is made of: itself, or what is below its TLS
 	raw    syscall.RawConn
 	br     *bufio.Reader
 	target *target
-	port   int
-	used   bool  // a request has been written before
-	dead   bool  // no request may be written any more
 	lost   error // how reading ended
 }
 
-// answer is what a server said about itself, and whether it asked to close the connection.
-type answer struct {
-	version string
-	pid     string
-	closing bool
-}
-
-func newConn(nc net.Conn, t *target, port int) (*conn, error) {
-	raw, err := nc.(syscall.Conn).SyscallConn()
+// newConn makes a connection of a connected socket, which for TLS takes a handshake.
+func newConn(socket net.Conn, t *target, port int, deadline time.Time) (*conn, error) {
+	raw, err := socket.(syscall.Conn).SyscallConn()
 	if err != nil {
-		nc.Close()
+		socket.Close()
 		return nil, err
 	}
-	c := &conn{Conn: nc, raw: raw, target: t, port: port}
+	c := &conn{facts: facts{port: port}, Conn: socket, socket: socket, raw: raw, target: t}
+	if t.tls {
+		if c.Conn, err = handshake(socket, deadline); err != nil {
+			socket.Close()
+			return nil, err
+		}
+	}
 	c.br = bufio.NewReaderSize(c, 1024)
 	return c, nil
 }
@@ -56,9 +56,13 @@ func (c *conn) Read(p []byte) (n int, err error) {
 }
 
 // exchange writes one request and reads its answer to the end.
-func (c *conn) exchange(request []byte, expect string, deadline time.Time) (answer, *fault) {
+func (c *conn) exchange(last bool, expect string, deadline time.Time) (answer, *fault) {
 	c.used = true
 	c.SetDeadline(deadline)
+	request := c.target.keepRequest
+	if last {
+		request = c.target.lastRequest
+	}
 	if _, err := c.Write(request); err != nil {
 		return answer{}, c.broken(phaseWrite, err)
 	}
@@ -121,6 +125,9 @@ func (c *conn) check() (idleState, *fault) {
 	if n == 0 {
 		n, err = c.peek()
 	}
+	if n > 0 && c.target.tls {
+		n, err = c.unwrap()
+	}
 	switch {
 	case err == syscall.EAGAIN:
 		return idleUsable, nil
@@ -150,8 +157,12 @@ func (c *conn) peek() (n int, err error) {
 // farewell lets the server close first. The side that closes first keeps the port for a minute
 // (TIME_WAIT), and at thousands of connections per second this side would run out of ports. To
 // close with a reset instead would save them too, but a server that still reads would see an error.
+// Under TLS it is the socket's end that counts: TLS announces its own a moment before.
 func (c *conn) farewell() {
-	c.SetDeadline(time.Now().Add(farewellTime))
-	io.Copy(io.Discard, c.Conn)
+	c.socket.SetDeadline(time.Now().Add(farewellTime))
+	io.Copy(io.Discard, c.socket)
 	c.Close()
 }
+
+// Close closes the socket, without TLS's own farewell: a server that reads on would only answer it.
+func (c *conn) Close() error { return c.socket.Close() }

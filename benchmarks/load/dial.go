@@ -19,7 +19,7 @@ type dialer struct {
 
 // open connects once. The port is valid whether or not there is an error; it is 0 for a Unix socket
 // and where not even binding worked.
-func (d *dialer) open(t *target, deadline time.Time) (c *conn, port int, err error) {
+func (d *dialer) open(t *target, deadline time.Time) (c channel, port int, err error) {
 	if t.network == "unix" {
 		c, err = d.openUnix(t, deadline)
 		return c, 0, err
@@ -38,7 +38,10 @@ func (d *dialer) open(t *target, deadline time.Time) (c *conn, port int, err err
 	if err != nil {
 		return nil, port, err
 	}
-	c, err = newConn(nc, t, port)
+	if t.datagrams() {
+		return newMailbox(nc, port), port, nil
+	}
+	c, err = newConn(nc, t, port, deadline)
 	return c, port, err
 }
 
@@ -50,7 +53,7 @@ func (d *dialer) openUnix(t *target, deadline time.Time) (*conn, error) {
 	for {
 		nc, err := nd.Dial(t.network, t.address)
 		if err == nil {
-			return newConn(nc, t, 0)
+			return newConn(nc, t, 0, deadline)
 		}
 		if !errors.Is(err, syscall.EAGAIN) {
 			return nil, err
@@ -65,7 +68,7 @@ func (d *dialer) openUnix(t *target, deadline time.Time) (*conn, error) {
 // nextSource is the address to bind to; the unspecified one leaves the choice to the kernel.
 func (d *dialer) nextSource(t *target) syscall.Sockaddr {
 	switch {
-	case t.network == "tcp6":
+	case t.ip.To4() == nil:
 		return &syscall.SockaddrInet6{}
 	case d.sources > 1:
 		n := d.opened.Add(1) % uint32(d.sources)

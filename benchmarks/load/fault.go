@@ -16,6 +16,7 @@ const (
 	kindClosed   kind = "closed"   // it ended before the end of the answer
 	kindTimeout  kind = "timeout"  // no connection, or no complete answer, in time
 	kindWrong    kind = "wrong"    // an answer, but not the expected one
+	kindLost     kind = "lost"     // a datagram, or its answer, that never came
 	kindOverload kind = "overload" // never sent: too much under way already
 	kindOther    kind = "other"    // for instance no descriptors left
 )

@@ -8,7 +8,7 @@ type fresh struct {
 	expect string
 }
 
-func (f *fresh) send(o *outcome, deadline time.Time) *conn {
+func (f *fresh) send(o *outcome, deadline time.Time) channel {
 	c, port, err := f.dialer.open(o.target, deadline)
 	o.port = port
 	if err != nil {
@@ -16,7 +16,7 @@ func (f *fresh) send(o *outcome, deadline time.Time) *conn {
 		return nil
 	}
 	o.opened = true
-	ans, fault := c.exchange(o.target.lastRequest, f.expect, deadline)
+	ans, fault := c.exchange(true, f.expect, deadline)
 	o.version, o.pid, o.fault = ans.version, ans.pid, fault
 	return c
 }

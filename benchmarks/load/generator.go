@@ -9,7 +9,7 @@ import (
 // sender carries out one request and notes in its outcome how it went. A connection that it returns
 // is no longer needed and still to be parted with.
 type sender interface {
-	send(o *outcome, deadline time.Time) (leftover *conn)
+	send(o *outcome, deadline time.Time) (leftover channel)
 }
 
 // generator launches requests when they are due, whatever became of those before.

@@ -33,6 +33,7 @@ type result struct {
 		Error  string
 	}
 	ByMode            map[mode]figures `json:"by_mode"`
+	ByTarget          map[string]share `json:"by_target"`
 	IdleClosed        int              `json:"idle_closed"`
 	AskedToClose      int              `json:"asked_to_close"`
 	ConnectionsOpened int              `json:"connections_opened"`
@@ -86,6 +87,14 @@ func (r *result) checkAccounts(t *testing.T) {
 	}
 	for _, line := range r.record {
 		failedLines += one(line.kind != "")
+	}
+	targets := share{}
+	for _, each := range r.ByTarget {
+		targets.Requests += each.Requests
+		targets.OK += each.OK
+	}
+	if targets != (share{r.Requests, r.OK}) {
+		t.Errorf("the targets' shares are not all of it: %+v of %+v", targets, r.figures)
 	}
 	if r.OK+r.Failed != r.Requests || kinds != r.Failed || modes != r.Requests ||
 		len(r.record) != r.Requests || failedLines != r.Failed || len(r.Failures) != min(r.Failed, keptFailures) {
@@ -200,6 +209,15 @@ func wellBehaved(c *net.TCPConn, in *bufio.Reader) {
 			return
 		}
 	}
+}
+
+func number(t *testing.T, text string) int {
+	t.Helper()
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // eventually waits for something that another goroutine brings about.

@@ -89,7 +89,7 @@ func TestAnAnswerWithoutARequestIsWrong(t *testing.T) {
 }
 
 // idleConnection is a connection to s after its first answer.
-func idleConnection(t *testing.T, s *server) *conn {
+func idleConnection(t *testing.T, s *server) channel {
 	t.Helper()
 	target, err := newTarget(s.address(), "/")
 	if err != nil {
@@ -101,7 +101,7 @@ func idleConnection(t *testing.T, s *server) *conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if _, fault := c.exchange(target.keepRequest, "", deadline); fault != nil {
+	if _, fault := c.exchange(false, "", deadline); fault != nil {
 		t.Fatal(fault.text)
 	}
 	return c

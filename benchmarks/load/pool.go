@@ -2,54 +2,57 @@ package main
 
 import "time"
 
-// pool sends requests over a fixed number of kept connections. They are used in turn, so that each
-// of them meets every change of the server; a request waits for the next free one.
+// pool sends requests over a fixed number of kept connections. Those of a target are used in turn,
+// so that each of them meets every change of the server; a request waits for the next free one.
 type pool struct {
 	dialer *dialer
 	expect string
 	slots  []*slot
-	free   chan *slot
+	free   map[*target]chan *slot
 }
 
 // slot is the place of one connection, opened when first needed and again whenever it ended.
 type slot struct {
 	target *target
-	conn   *conn
+	conn   channel
 }
 
 func newPool(cfg *config, d *dialer) *pool {
-	p := &pool{dialer: d, expect: cfg.expect, free: make(chan *slot, cfg.connections)}
+	p := &pool{dialer: d, expect: cfg.expect, free: map[*target]chan *slot{}}
+	for _, t := range cfg.targets {
+		p.free[t] = make(chan *slot, cfg.connections)
+	}
 	for i := 0; i < cfg.connections; i++ {
 		s := &slot{target: cfg.targets[i%len(cfg.targets)]}
 		p.slots = append(p.slots, s)
-		p.free <- s
+		p.free[s.target] <- s
 	}
 	return p
 }
 
-func (p *pool) send(o *outcome, deadline time.Time) (leftover *conn) {
-	s := p.acquire(deadline)
+func (p *pool) send(o *outcome, deadline time.Time) (leftover channel) {
+	free := p.free[o.target]
+	s := acquire(free, deadline)
 	if s == nil {
 		o.fault = overload("no connection of the pool came free")
 		return nil
 	}
-	o.target = s.target
 	leftover = p.sendOn(s, o, deadline)
-	p.free <- s
+	free <- s
 	return leftover
 }
 
 // acquire waits for a free slot until the deadline; nil means that there was none.
-func (p *pool) acquire(deadline time.Time) *slot {
+func acquire(free <-chan *slot, deadline time.Time) *slot {
 	select {
-	case s := <-p.free:
+	case s := <-free:
 		return s
 	default:
 	}
 	patience := time.NewTimer(time.Until(deadline))
 	defer patience.Stop()
 	select {
-	case s := <-p.free:
+	case s := <-free:
 		return s
 	case <-patience.C:
 		return nil
@@ -58,15 +61,15 @@ func (p *pool) acquire(deadline time.Time) *slot {
 
 // sendOn sends the request over the connection of a slot and leaves there only what may be used
 // again.
-func (p *pool) sendOn(s *slot, o *outcome, deadline time.Time) (leftover *conn) {
+func (p *pool) sendOn(s *slot, o *outcome, deadline time.Time) (leftover channel) {
 	if o.fault = p.ready(s, o, deadline); o.fault != nil {
 		return nil
 	}
-	o.port, o.reused = s.conn.port, s.conn.used
-	ans, fault := s.conn.exchange(o.target.keepRequest, p.expect, deadline)
+	o.port, o.reused = s.conn.about().port, s.conn.about().used
+	ans, fault := s.conn.exchange(false, p.expect, deadline)
 	o.version, o.pid, o.fault = ans.version, ans.pid, fault
 	o.askedToClose = ans.closing
-	if s.conn.dead {
+	if s.conn.about().dead {
 		leftover, s.conn = s.conn, nil
 	}
 	return leftover
@@ -79,7 +82,7 @@ func (p *pool) ready(s *slot, o *outcome, deadline time.Time) *fault {
 		if state == idleUsable {
 			return nil
 		}
-		o.port, o.reused = s.conn.port, true
+		o.port, o.reused = s.conn.about().port, true
 		s.conn.Close() // the server has closed its side already
 		s.conn = nil
 		if state == idleBroken {

@@ -4,8 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
-	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -58,31 +59,26 @@ func TestModesAndTargetsShareTheLoad(t *testing.T) {
 	}
 }
 
-func TestUnixSockets(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s")
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
+// Fifty targets get the same share each, in both modes.
+func TestManyTargetsShareEvenly(t *testing.T) {
+	var addresses []string
+	for i := 0; i < 50; i++ {
+		addresses = append(addresses, serve(t, wellBehaved).address())
 	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				for in := bufio.NewReader(c); ; reply(c, "") {
-					if _, err := nextRequest(in); err != nil {
-						return
-					}
-				}
-			}()
+	r := load(t, "-target", strings.Join(addresses, ","), "-mode", "both", "-connections", "100",
+		"-max-requests", "400", "-rate", "2000")
+	for _, address := range addresses {
+		if got := r.ByTarget[address]; got != (share{8, 8}) {
+			t.Errorf("%s: want 8 requests, all ok, got %+v", address, got)
 		}
-	}()
-	if r := load(t, "-target", "unix:"+path, "-mode", "keep", "-max-requests", "20", "-rate", "1000"); r.OK != 20 {
-		t.Errorf("want 20 ok: %v", r.Kinds)
+	}
+}
+
+// A target without a kept connection would get none of the load of that mode.
+func TestTooFewConnectionsForTheTargetsAreRefused(t *testing.T) {
+	_, err := parseConfig([]string{"-target", "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3", "-mode", "both", "-connections", "2"}, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "-connections 2") {
+		t.Errorf("want a refusal that names -connections, got %v", err)
 	}
 }
 

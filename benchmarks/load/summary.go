@@ -21,17 +21,18 @@ type figures struct {
 // summary is the last line of a run.
 type summary struct {
 	figures
-	Failures          []failure        `json:"failures"`
-	ByMode            map[mode]figures `json:"by_mode"`
-	IdleClosed        int              `json:"idle_closed"`
-	AskedToClose      int              `json:"asked_to_close"`
-	ConnectionsOpened int              `json:"connections_opened"`
-	RateAsked         float64          `json:"rate_asked"`
-	RateDone          float64          `json:"rate_done"`
-	Started           stamp            `json:"started"`
-	Ended             stamp            `json:"ended"`
-	Lateness          percentiles      `json:"lateness_us"` // of the generator itself
-	CPU               float64          `json:"cpu_seconds"` // of the generator itself
+	Failures          []failure         `json:"failures"`
+	ByMode            map[mode]figures  `json:"by_mode"`
+	ByTarget          map[string]*share `json:"by_target"`
+	IdleClosed        int               `json:"idle_closed"`
+	AskedToClose      int               `json:"asked_to_close"`
+	ConnectionsOpened int               `json:"connections_opened"`
+	RateAsked         float64           `json:"rate_asked"`
+	RateDone          float64           `json:"rate_done"`
+	Started           stamp             `json:"started"`
+	Ended             stamp             `json:"ended"`
+	Lateness          percentiles       `json:"lateness_us"` // of the generator itself
+	CPU               float64           `json:"cpu_seconds"` // of the generator itself
 }
 
 func summarize(cfg *config, t *tally, started time.Time) *summary {
@@ -39,6 +40,7 @@ func summarize(cfg *config, t *tally, started time.Time) *summary {
 		figures:           t.all.figures(),
 		Failures:          append([]failure{}, t.failures...),
 		ByMode:            map[mode]figures{},
+		ByTarget:          t.byTarget,
 		IdleClosed:        t.idleClosed,
 		AskedToClose:      t.askedToClose,
 		ConnectionsOpened: t.opened,

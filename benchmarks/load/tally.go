@@ -9,6 +9,7 @@ const keptFailures = 1000
 type tally struct {
 	all      counts
 	byMode   map[mode]*counts
+	byTarget map[string]*share
 	failures []failure
 	lateness histogram
 	ended    time.Time
@@ -24,6 +25,12 @@ type counts struct {
 	latency      histogram // of the answered ones: a quick refusal must not look like a quick server
 }
 
+// share is what became of the requests to one target.
+type share struct {
+	Requests int `json:"requests"`
+	OK       int `json:"ok"`
+}
+
 // failure is one failed request as it is printed.
 type failure struct {
 	T      stamp  `json:"t"`
@@ -37,8 +44,11 @@ type failure struct {
 	Error  string `json:"error"`
 }
 
-func newTally(modes []mode) *tally {
-	t := &tally{all: newCounts(), byMode: map[mode]*counts{}}
+func newTally(modes []mode, targets []*target) *tally {
+	t := &tally{all: newCounts(), byMode: map[mode]*counts{}, byTarget: map[string]*share{}}
+	for _, each := range targets {
+		t.byTarget[each.name] = &share{}
+	}
 	for _, m := range modes {
 		c := newCounts()
 		t.byMode[m] = &c
@@ -53,6 +63,8 @@ func newCounts() counts {
 func (t *tally) add(o *outcome) {
 	t.all.add(o)
 	t.byMode[o.mode].add(o)
+	t.byTarget[o.target.name].Requests++
+	t.byTarget[o.target.name].OK += one(o.fault == nil)
 	t.lateness.add(o.late)
 	t.opened += one(o.opened)
 	t.idleClosed += one(o.idleClosed)
