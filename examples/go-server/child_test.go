@@ -21,8 +21,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A child is a server process with one inherited socket, as fd 3, and a
-// readiness pipe, as fd 4.
+// A child is a server process with inherited sockets, from fd 3 on, and a
+// readiness pipe, the fd after them.
 type child struct {
 	*exec.Cmd
 	ready  *bufio.Reader
@@ -30,13 +30,15 @@ type child struct {
 	code   int
 }
 
+// startChild gives it one socket.
 func startChild(t *testing.T, socket *os.File, env []string, args ...string) *child {
 	t.Helper()
-	return startChildLogging(t, socket, nil, env, args...)
+	return startChildOn(t, []*os.File{socket}, nil, env, args...)
 }
 
-// startChildLogging sends what the child writes to stderr to a file.
-func startChildLogging(t *testing.T, socket, stderr *os.File, env []string, args ...string) *child {
+// startChildOn gives it several sockets, and sends what it writes to stderr to
+// a file if there is one.
+func startChildOn(t *testing.T, sockets []*os.File, stderr *os.File, env []string, args ...string) *child {
 	t.Helper()
 	readEnd, writeEnd, err := os.Pipe()
 	if err != nil {
@@ -49,12 +51,13 @@ func startChildLogging(t *testing.T, socket, stderr *os.File, env []string, args
 		ready:  bufio.NewReader(readEnd),
 		exited: make(chan struct{}),
 	}
-	c.Env = append(os.Environ(), "RUN_SERVER=1", "LISTEN_FDS=1", "LISTEN_FDNAMES=http", "READY_FD=4")
+	c.Env = append(os.Environ(), "RUN_SERVER=1", fmt.Sprintf("LISTEN_FDS=%d", len(sockets)),
+		"LISTEN_FDNAMES=http", fmt.Sprintf("READY_FD=%d", firstPassedFD+len(sockets)))
 	c.Env = append(c.Env, env...)
 	if stderr != nil {
 		c.Stderr = stderr
 	}
-	c.ExtraFiles = []*os.File{socket, writeEnd}
+	c.ExtraFiles = append(append(c.ExtraFiles, sockets...), writeEnd)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -86,6 +89,20 @@ func (c *child) waitExit(limit time.Duration) int {
 	case <-time.After(limit):
 		return -1
 	}
+}
+
+// stopped does something while the process stands still.
+func (c *child) stopped(t *testing.T, do func()) {
+	t.Helper()
+	must(t, c.Process.Signal(syscall.SIGSTOP))
+	defer c.Process.Signal(syscall.SIGCONT)
+	var status syscall.WaitStatus
+	for !status.Stopped() { // the kernel tells the parent, and it may be busy on the other core until then
+		_, err := syscall.Wait4(c.Process.Pid, &status, syscall.WUNTRACED|syscall.WNOHANG, nil)
+		must(t, err)
+		time.Sleep(time.Millisecond)
+	}
+	do()
 }
 
 func (c *child) term() { c.Process.Signal(syscall.SIGTERM) }

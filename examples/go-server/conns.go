@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -58,6 +59,9 @@ func (cs *connections) endIdle(limit time.Duration) {
 // stateChanged is the server's ConnState hook: net/http knows when a request
 // is over, and so when a connection becomes idle.
 func (cs *connections) stateChanged(nc net.Conn, state http.ConnState) {
+	if secured, ok := nc.(*tls.Conn); ok {
+		nc = secured.NetConn()
+	}
 	if c, ok := nc.(*conn); ok {
 		c.setIdle(state == http.StateIdle || state == http.StateNew)
 	}

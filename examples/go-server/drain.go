@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"time"
@@ -17,16 +18,27 @@ const (
 
 // serve accepts on every listener until it is closed by drain.
 func (cs *connections) serve(server *http.Server, listeners []net.Listener, failed chan<- error) {
+	secured := server.TLSConfig // before Serve, which sets one if there is none
 	for _, l := range listeners {
-		l := l
+		l := cs.track(l, secured)
 		cs.accepting.Add(1)
 		go func() {
 			defer cs.accepting.Done()
-			if err := server.Serve(trackedListener{l, cs}); !cs.leaving.Load() {
+			if err := server.Serve(l); !cs.leaving.Load() {
 				failed <- err
 			}
 		}()
 	}
+}
+
+// track lets a listener's connections be counted, and puts TLS on them if
+// there is any: what counts as idle is seen below it, byte by byte.
+func (cs *connections) track(l net.Listener, secured *tls.Config) net.Listener {
+	l = trackedListener{l, cs}
+	if secured != nil {
+		l = tls.NewListener(l, secured)
+	}
+	return l
 }
 
 // drain ends the service without losing a request, and returns when the last

@@ -12,37 +12,61 @@ import (
 // firstPassedFD is where systemd's protocol starts to count: after stderr.
 const firstPassedFD = 3
 
-// A passedFD is an inherited listening socket and the name it was given.
+// A passedFD is an inherited socket and the name it was given.
 type passedFD struct {
 	fd   int
 	name string
 }
 
-// listen returns the listeners this process was started with, or a fresh one
-// on addr when it was started without any.
-func listen(addr string) ([]net.Listener, error) {
+// sockets are what we serve on: HTTP on the listeners, TCP and Unix alike, and
+// an echo on the datagram sockets.
+type sockets struct {
+	listeners []net.Listener
+	datagrams []*net.UDPConn
+}
+
+// listen returns the sockets this process was started with, or a fresh
+// listener on addr when it was started without any.
+func listen(addr string) (sockets, error) {
 	passed, err := passedFDs()
 	if err != nil {
-		return nil, err
+		return sockets{}, err
 	}
 	if len(passed) == 0 {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			return nil, err
+			return sockets{}, err
 		}
 		log.Print("listening on ", l.Addr())
-		return []net.Listener{l}, nil
+		return sockets{listeners: []net.Listener{l}}, nil
 	}
-	var listeners []net.Listener
+	var all sockets
 	for _, p := range passed {
-		l, err := inherit(p)
-		if err != nil {
-			return nil, err
+		if err := all.inherit(p); err != nil {
+			return sockets{}, err
 		}
-		log.Printf("took listener %q on %s", p.name, l.Addr())
-		listeners = append(listeners, l)
 	}
-	return listeners, nil
+	return all, nil
+}
+
+// inherit takes one socket, as what it is.
+func (s *sockets) inherit(p passedFD) error {
+	if isDatagram(p.fd) {
+		conn, err := inheritDatagram(p)
+		if err != nil {
+			return err
+		}
+		log.Printf("took datagram socket %q on %s", p.name, conn.LocalAddr())
+		s.datagrams = append(s.datagrams, conn)
+		return nil
+	}
+	l, err := inherit(p)
+	if err != nil {
+		return err
+	}
+	log.Printf("took listener %q on %s", p.name, l.Addr())
+	s.listeners = append(s.listeners, l)
+	return nil
 }
 
 // inherit makes a listener of an inherited fd. net.FileListener works on a

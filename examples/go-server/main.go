@@ -22,6 +22,9 @@ type options struct {
 	silent         bool
 	drainGrace     time.Duration
 	drainIdle      time.Duration
+	tls            bool
+	cert           string
+	key            string
 	logConnections string
 	misbehaviour   misbehaviour
 }
@@ -42,6 +45,9 @@ func parseOptions() options {
 	flags.BoolVar(&o.silent, "silent", false, "do not say when it is ready")
 	flags.DurationVar(&o.drainGrace, "drain-grace", 300*time.Millisecond, "after TERM, close no idle connection sooner than this")
 	flags.DurationVar(&o.drainIdle, "drain-idle", 5*time.Second, "after TERM, close a connection once it was idle for this long")
+	flags.BoolVar(&o.tls, "tls", false, "serve over TLS; without -cert with a certificate made at start, for trying")
+	flags.StringVar(&o.cert, "cert", "", "`file` with the certificates, PEM")
+	flags.StringVar(&o.key, "key", "", "`file` with the first one's private key, PEM")
 	flags.StringVar(&o.logConnections, "log-connections", "", "append a line per accepted connection to this `file` (- is stderr)")
 	showVersion := flags.Bool("version", false, "print the version and exit")
 	o.misbehaviour.addFlags(flags)
@@ -60,7 +66,7 @@ func parseOptions() options {
 
 // run is the life of the server, in order.
 func run(o options) error {
-	listeners, err := listen(o.addr)
+	sockets, err := listen(o.addr)
 	if err != nil {
 		return err
 	}
@@ -68,6 +74,7 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
+	listeners := o.misbehaviour.slow(sockets.listeners)
 	listeners, err = logConnections(listeners, o.logConnections)
 	if err != nil {
 		return err
@@ -81,6 +88,12 @@ func run(o options) error {
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       2 * time.Minute,
 	}
+	if o.tls || o.cert != "" || o.key != "" {
+		if server.TLSConfig, err = secure(o.cert, o.key); err != nil {
+			return err
+		}
+	}
+	echoes := newEchoes(sockets.datagrams)
 
 	// Ask for the signals before saying ready: from then on they may come.
 	stop := make(chan os.Signal, 1)
@@ -89,6 +102,7 @@ func run(o options) error {
 	failed := make(chan error, len(listeners))
 	if o.misbehaviour.accepts() {
 		conns.serve(server, listeners, failed)
+		echoes.serve()
 	}
 	if err := o.misbehaviour.announce(ready, o.announce); err != nil {
 		log.Print("cannot say that it is ready: ", err)
@@ -102,6 +116,7 @@ func run(o options) error {
 		log.Printf("%v: draining", sig)
 	}
 	signal.Reset(os.Interrupt) // a second Ctrl-C ends us at once; a second TERM changes nothing
+	echoes.drain()
 	conns.drain(listeners, o.drainGrace, o.drainIdle)
 	log.Print("drained")
 	return nil

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -35,6 +36,7 @@ type misbehaviour struct {
 	failShare      float64
 	delay          time.Duration
 	startDelay     time.Duration
+	acceptEvery    time.Duration
 	forkGrandchild bool
 }
 
@@ -48,6 +50,7 @@ func (m *misbehaviour) addFlags(flags *flag.FlagSet) {
 	flags.Float64Var(&m.failShare, "fail-share", 0, "misbehave: answer this share of / and /slow with 500")
 	flags.DurationVar(&m.delay, "delay", 0, "misbehave: wait before each answer of / and /slow")
 	flags.DurationVar(&m.startDelay, "start-delay", 0, "misbehave: wait before accepting and saying ready")
+	flags.DurationVar(&m.acceptEvery, "accept-every", 0, "misbehave: accept no more than one connection in this time, on each listener")
 	flags.BoolVar(&m.forkGrandchild, "fork-grandchild", false, "misbehave: leave two children behind that ignore TERM")
 }
 
@@ -92,6 +95,29 @@ func (m misbehaviour) running() {
 // accepts tells whether the server should accept at all.
 func (m misbehaviour) accepts() bool {
 	return !m.neverReady && !m.readyNoAccept
+}
+
+// slow makes the listeners accept slowly, so that connections wait in a queue.
+func (m misbehaviour) slow(listeners []net.Listener) []net.Listener {
+	if m.acceptEvery <= 0 {
+		return listeners
+	}
+	slowed := make([]net.Listener, len(listeners))
+	for i, l := range listeners {
+		slowed[i] = slowListener{l, m.acceptEvery}
+	}
+	return slowed
+}
+
+// slowListener pauses before each connection that it accepts.
+type slowListener struct {
+	net.Listener
+	pause time.Duration
+}
+
+func (l slowListener) Accept() (net.Conn, error) {
+	time.Sleep(l.pause)
+	return l.Listener.Accept()
 }
 
 // stopSignals are the signals to end on.

@@ -104,7 +104,7 @@ func TestGrandchildren(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "stderr")
 	stderr, err := os.Create(log)
 	must(t, err)
-	server := startChildLogging(t, socket, stderr, nil, "-fork-grandchild")
+	server := startChildOn(t, []*os.File{socket}, stderr, nil, "-fork-grandchild")
 	if said := server.waitReady(); said != "ready" {
 		t.Fatalf("it said %q", said)
 	}
@@ -148,6 +148,30 @@ func TestBaked(t *testing.T) {
 	err = exec.Command(binary).Run()
 	if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 3 {
 		t.Errorf("it ended with %v", err)
+	}
+}
+
+// TestAcceptEvery: what is not accepted yet waits in the queue, and is served.
+func TestAcceptEvery(t *testing.T) {
+	socket, address := newSocket(t)
+	defer socket.Close()
+	startChild(t, socket, nil, "-accept-every", "100ms").waitReady()
+	began := time.Now()
+	for i := 0; i < 3; i++ {
+		client, err := net.Dial("tcp", address.String())
+		must(t, err)
+		defer client.Close()
+	}
+	if n := queueLength(t, socket); n == 0 {
+		t.Error("nobody waits in the queue")
+	}
+	client, err := net.Dial("tcp", address.String())
+	must(t, err)
+	defer client.Close()
+	_, err = roundTrip(client, bufio.NewReader(client), "/")
+	must(t, err)
+	if took := time.Since(began); took < 300*time.Millisecond {
+		t.Errorf("four connections were accepted within %v", took)
 	}
 }
 
