@@ -13,7 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import psutil
 
@@ -222,6 +222,7 @@ class Gapless(Tool):
     name = "gapless"
     title = "gapless"
     how = '`HUP`; probation = "1s", otherwise defaults'
+    probation: ClassVar[str] = "1s"
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -237,12 +238,16 @@ class Gapless(Tool):
             f"[service]\nname = {json.dumps(self._service)}\n"
             f"command = [{json.dumps(str(self.place.current))}]\n"
             f"state_dir = {json.dumps(str(self.place.folder / 'state'))}\n"
-            f"[[listen]]\naddress = {json.dumps(self.address)}\n"
-            '[handoff]\nprobation = "1s"\n'
+            + "".join(f"[[listen]]\naddress = {json.dumps(each)}\n" for each in self.addresses())
+            + f'[handoff]\nprobation = "{self.probation}"\n'
             f"[control]\nsocket = {json.dumps(str(self._control))}\n",
             encoding="utf-8",
         )
         return [str(Path(sys.executable).parent / "gapless"), "run", str(config)]
+
+    def addresses(self) -> list[str]:
+        """Of its listeners."""
+        return [self.address]
 
     def environment(self) -> Mapping[str, str]:
         """Where it would keep its sockets if we are not root."""
@@ -258,17 +263,20 @@ class Gapless(Tool):
 
     def own(self) -> dict[str, list[float]]:
         """What its history says of the handoffs that were committed."""
-        try:
-            history = self._client.call("GET", "/v1/history")["handoffs"]
-        except GaplessError as error:
-            raise BenchmarkError(f"gapless does not tell its history: {error}") from error
         spans: dict[str, list[float]] = {}
-        for each in history:
+        for each in self.history():
             if each["result"] == "committed" and each["ready_to_steered"] is not None:
                 spans.setdefault("ready to steered", []).append(each["ready_to_steered"])
                 for phase, spent in each["phases"].items():
                     spans.setdefault(phase, []).append(spent)
         return spans
+
+    def history(self) -> list[dict[str, Any]]:
+        """Every handoff that has ended, the last one last. Raises BenchmarkError."""
+        try:
+            return list(self._client.call("GET", "/v1/history")["handoffs"])
+        except GaplessError as error:
+            raise BenchmarkError(f"gapless does not tell its history: {error}") from error
 
 
 TOOLS: tuple[type[Tool], ...] = (Plain, Starter, Circus, Gapless)
