@@ -1,6 +1,6 @@
 """What the tests of the handoff are given."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -52,8 +52,8 @@ def load() -> Iterator[Callable[..., Load]]:
     """Starts load on a supervisor."""
     with ExitStack() as stack:
 
-        def start(supervisor: Supervisor, **options: int | str) -> Load:
-            made = Load(supervisor.network, supervisor.address, **options)  # type: ignore[arg-type] # handed on
+        def start(supervisor: Supervisor, targets: Sequence[str] = (), **options: int | str) -> Load:
+            made = Load(supervisor.network, targets or [supervisor.address], **options)  # type: ignore[arg-type] # handed on
             stack.callback(made.kill)
             return made
 

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,13 +37,15 @@ class Found:
 class Load:
     """Runs from its construction until `stop`: half with a connection per request, half kept alive."""
 
-    def __init__(self, network: Network, address: str, *, rate: int = 1500, mode: str = "both") -> None:
+    def __init__(
+        self, network: Network, targets: Sequence[str], *, rate: int = 1500, mode: str = "both", connections: int = 20
+    ) -> None:
         self._process = subprocess.Popen(
             [
                 *network.prefix,
                 str(builds.load_generator()),
-                *("-target", address, "-rate", str(rate), "-mode", mode, "-duration", "0"),
-                *("-timeout", "30s", "-connections", "20", "-expect-prefix", "version", "-live"),
+                *("-target", ",".join(targets), "-rate", str(rate), "-mode", mode, "-duration", "0"),
+                *("-timeout", "30s", "-connections", str(connections), "-expect-prefix", "version", "-live"),
             ],
             stdout=subprocess.PIPE,
             text=True,

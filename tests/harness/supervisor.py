@@ -122,6 +122,11 @@ class Supervisor:
         return str(self.event("listening")["address"])
 
     @property
+    def addresses(self) -> list[str]:
+        """Of all listeners, in the order of the configuration."""
+        return [str(each["address"]) for each in self.events("listening")]
+
+    @property
     def endpoint(self) -> tuple[str, int]:
         host, _, port = self.address.rpartition(":")
         return host.strip("[]"), int(port)
