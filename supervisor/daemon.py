@@ -317,6 +317,7 @@ def check(path: Path) -> list[str]:
         f"listens on: {listening}",
         *summary(configuration),
         f"control:    {control_socket(configuration.service.name, configuration.control.socket)}",
+        *(f"note: {remark}" for each in configuration.addresses() for remark in each.remarks),
         *_remarks(),
     ]
 

@@ -6,7 +6,7 @@ import grp
 import os
 import pwd
 from collections import Counter
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -15,7 +15,10 @@ from supervisor.config.asking import HttpTable, WarmUpTable
 from supervisor.core.model import Launch, Listen
 from supervisor.core.policy import HttpCheck, Policy
 from supervisor.errors import ConfigurationError
-from supervisor.linux.address import TcpAddress
+from supervisor.linux.listener import parse_address
+
+if TYPE_CHECKING:
+    from supervisor.linux.address import Address
 
 Duration = Annotated[float, BeforeValidator(values.duration)]
 Positive = Annotated[float, BeforeValidator(values.some_time)]
@@ -83,7 +86,7 @@ class ListenTable(_Table):
     @classmethod
     def _check_address(cls, value: str) -> str:
         try:
-            TcpAddress.parse(values.address_text(value), name="new")
+            parse_address(values.address_text(value), name="new")
         except ValueError as wrong:
             raise ValueError(str(wrong).removeprefix(f"{value!r} ")) from None
         return value
@@ -101,11 +104,19 @@ class ListenTable(_Table):
             mode=self.mode,
             backlog=self.backlog,
             v6only=self.v6only,
+            options=tuple(self._options().items()),
         )
 
-    def parsed(self, name: str) -> TcpAddress:
+    def parsed(self, name: str) -> Address:
         """As the listeners take it; `name` if it has none of its own."""
-        return TcpAddress.parse(self.address, name=self.name or name, backlog=self.backlog, v6only=self.v6only)
+        options = self._options() | ({} if self.v6only is None else {"v6only": self.v6only})
+        return parse_address(
+            self.address, name=self.name or name, mode=self.mode, backlog=self.backlog, options=options
+        )
+
+    def _options(self) -> dict[str, str | int]:
+        """The keys that only some kinds of listeners have."""
+        return {}
 
 
 class ReadyTable(_Table):
@@ -190,7 +201,7 @@ class Configuration(_Table):
         for name, count in Counter(each.name for each in addresses).items():
             if count > 1:
                 raise ValueError(f'listen: {count} listeners have name = "{name}": want another name for each')
-        for text, count in Counter(str(each) for each in addresses if each.port).items():
+        for text, count in Counter(str(each) for each in addresses if each.fixed).items():
             if count > 1:
                 raise ValueError(f'listen: address = "{text}" is there {count} times: want it once')
         return self
@@ -204,7 +215,7 @@ class Configuration(_Table):
                 raise ValueError(f'ready.{key}.listener = "{table.listener}" is the name of no listener: {want}')
         return self
 
-    def addresses(self) -> list[TcpAddress]:
+    def addresses(self) -> list[Address]:
         """The listeners' addresses, in order, each with a name."""
         return [each.parsed(f"listen-{number}") for number, each in enumerate(self.listen, 1)]
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from supervisor.linux.address import TcpAddress
+from supervisor.linux.listener import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from supervisor.core.model import Listen
-    from supervisor.linux.listener import Address
+    from supervisor.linux.address import Address
 
 
 def addresses(configured: Iterable[Listen]) -> list[Address]:
     """In the same order. Raises ValueError for what a checked configuration cannot have."""
     return [
-        TcpAddress.parse(each.address, name=each.name, backlog=each.backlog, v6only=each.v6only) for each in configured
+        parse_address(each.address, name=each.name, mode=each.mode, backlog=each.backlog, options=_options(each))
+        for each in configured
     ]
+
+
+def _options(each: Listen) -> dict[str, str | int]:
+    return dict(each.options) | ({} if each.v6only is None else {"v6only": each.v6only})

@@ -1,4 +1,4 @@
-"""A TCP address as an operator writes it, and the sockets that are bound to it."""
+"""What every address can tell; a TCP address as an operator writes it, and the sockets that are bound to it."""
 
 import errno
 import ipaddress
@@ -8,7 +8,7 @@ import socket
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from supervisor.errors import HostError
 from supervisor.linux import sockdiag
@@ -20,6 +20,29 @@ _LAST_PORT = 65535
 
 Socket = socket.socket
 SockAddr = tuple[str, int] | tuple[str, int, int, int]
+
+
+class Address(Protocol):
+    """Where a listener listens, with all that is configured for it."""
+
+    @property
+    def name(self) -> str:
+        """What the server finds in LISTEN_FDNAMES."""
+
+    @property
+    def identity(self) -> Hashable:
+        """What two configurations have in common that mean the same listener, whatever name and options it has."""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is known beforehand, and not left to the kernel."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What an operator should know of it before using it, a sentence each."""
+
+    def __str__(self) -> str:
+        """The canonical form, which can be read again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +159,16 @@ class TcpAddress:
         Those whose port is left to the kernel are told apart by their names.
         """
         return "tcp", self.host, self.port or self.name, self.v6only
+
+    @property
+    def fixed(self) -> bool:
+        """Tell whether the port is known beforehand."""
+        return self.port != 0
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Nothing special about it."""
+        return ()
 
     def on_port(self, port: int) -> Self:
         """Give this address with the real port, which port 0 left to the kernel."""

@@ -4,14 +4,12 @@ A listener outlives every process. Each generation has a socket of it (its *memb
 and exactly one member is steered to.
 """
 
-from collections.abc import Callable, Container
-from typing import Protocol
+from collections.abc import Callable, Container, Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
 
-from supervisor.linux.address import Socket, TcpAddress
+from supervisor.linux.address import Address, Socket, TcpAddress
 from supervisor.linux.tcp import TcpListener
-
-Address = TcpAddress
-"""Where a listener listens, with all that is configured for it."""
 
 
 class Listener(Protocol):
@@ -38,7 +36,7 @@ class Listener(Protocol):
     def inode(self, member: int) -> int:
         """The inode of the member's socket, as /proc/PID/fd shows it."""
 
-    def enter(self, member: int, address: Address | None = None) -> None:
+    def enter(self, member: int, address: Any = None) -> None:  # noqa: ANN401 - an Address of the listener's own kind
         """Let a new socket listen; users do not reach it until it is steered to. Raises HostError."""
 
     def withdraw(self, member: int) -> None:
@@ -82,6 +80,28 @@ class Listener(Protocol):
         """Close our copies only: who else holds one goes on listening."""
 
 
+def parse_address(
+    text: str,
+    *,
+    name: str,
+    mode: str = "reuseport",
+    backlog: int = 4096,
+    options: Mapping[str, str | int] = MappingProxyType({}),
+) -> Address:
+    """Read an address of whatever kind: its prefix and the mode tell which. Raises ValueError saying what would do.
+
+    `options` are the keys that only some kinds have, such as `v6only`.
+    """
+    if mode != "reuseport":
+        raise ValueError(f'mode "{mode}" will not do: want "reuseport"')
+    v6only = options.get("v6only")
+    return TcpAddress.parse(text, name=name, backlog=backlog, v6only=None if v6only is None else bool(v6only))
+
+
 def open_listener(address: Address) -> Listener:
     """Bind an address without listening. Raises HostError, which names the holder of an address in use."""
-    return TcpListener.open(address)
+    match address:
+        case TcpAddress():
+            return TcpListener.open(address)
+        case _:
+            raise TypeError(f"{address} is of no kind that can be listened on")

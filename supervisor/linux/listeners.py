@@ -10,8 +10,8 @@ from typing import NamedTuple, Self
 
 from supervisor.errors import HostError
 from supervisor.linux import sockdiag
-from supervisor.linux.address import Socket
-from supervisor.linux.listener import Address, Listener, open_listener
+from supervisor.linux.address import Address, Socket
+from supervisor.linux.listener import Listener, open_listener
 from supervisor.linux.tcp import TcpListener
 
 
