@@ -104,11 +104,15 @@ def _head(status: dict[str, Any], width: int) -> list[Text]:
         each["role"] == "serving" and each["life"] == "down" for each in status["generations"]
     )
     doing = clean(status["doing"]) + _until(status["until"], status["now"], begins=down)
-    where = ", ".join(f"{each['name']} {each['address']}" for each in status["listeners"])
+    where = ", ".join(f"{each['name']} {each['address']}{_sharing(each)}" for each in status["listeners"])
     about = f"{where} · supervisor pid {status['pid']}, up {_span(status['now'] - status['began'])}"
     first = Text(status["service"], style="bold")
     first.append(f"  {doing}", style="not bold")
     return [first, *(Text(line, style="dim") for line in wrapped(clean(about), width)), Text("")]
+
+
+def _sharing(listener: dict[str, Any]) -> str:
+    return " (shared: a candidate takes users before it is ready)" if listener.get("mode") == "shared" else ""
 
 
 def _generation_row(each: dict[str, Any], now: float) -> Row:

@@ -156,7 +156,10 @@ class Daemon:
             "pid": os.getpid(),
             "began": self._began,
             "now": time.time(),
-            "listeners": [{"name": each.name, "address": str(each.listener)} for each in self._places()],
+            "listeners": [
+                {"name": name, "address": str(listener), "mode": listener.address.mode}
+                for name, listener in self._places()
+            ],
             **document(state, clock.wall, lambda each: seen[each.number]),
             "waiting": as_documents(waits, clock),
             "queue_losses": {"migrated": self._hands.losses.migrated, "reset": self._hands.losses.reset},

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from supervisor.control.explain import Sight
-from supervisor.linux.tcp import TcpListener
 from supervisor.telemetry.sampler import Sample, sample
 
 if TYPE_CHECKING:
@@ -41,9 +40,8 @@ class Sights:
         return {each.number: self._sight(each, measured[each.number]) for each in state.generations}
 
     def _measure(self, each: Generation) -> Seen:
-        ports = {listener.bound.port for listener in self._listeners if isinstance(listener, TcpListener)}
         instance = self._instances.find(each.number)
-        figures = sample(self._instances.pids(each.number), ports) if instance else None
+        figures = sample(self._instances.pids(each.number), *self._listeners.traces()) if instance else None
         held = each.sockets is not None and self._listeners.holds(each.sockets)
         queue = self._listeners.queue(each.sockets) if each.sockets is not None and held else None
         return Seen(figures, queue, instance.saying if instance else "")

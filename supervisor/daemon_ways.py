@@ -10,7 +10,9 @@ import structlog
 
 from supervisor.core import due, events
 from supervisor.core.model import Ask, Failure, Reason
+from supervisor.engine.mending import mend
 from supervisor.errors import ConfigurationError, ReleaseError
+from supervisor.linux import process
 from supervisor.readiness.channel import Channel, ClosedWithoutWordError
 from supervisor.readiness.probe import Probe
 from supervisor.readiness.ready import Terms, ready
@@ -94,10 +96,14 @@ class Ways:
         terms = Terms(watch.method, probe_after_word=watch.probe, silence_counts=watch.silence_counts)
 
         def spoke(how: str) -> None:
+            probe.trust()
             self._engine.post(events.Spoke(at=self._engine.now(), **about, how=how))
 
+        def owns(inode: int) -> bool:
+            return any(process.holds_socket(pid, frozenset((inode,))) for pid in self._instances.pids(watch.generation))
+
         listeners = [place.listener for place in self._listeners.of(watch.sockets)]
-        probe = self._probes[watch.generation] = Probe(listeners, watch.sockets)
+        probe = self._probes[watch.generation] = Probe(listeners, watch.sockets, owns)
         try:
             how = await (self._well(watch, watch.http) if watch.http else ready(instance.channel, probe, terms, spoke))
         except ClosedWithoutWordError:
@@ -105,6 +111,7 @@ class Ways:
         finally:
             probe.close()
             del self._probes[watch.generation]
+            mend(self._listeners)
         if watch.warm_up is not None:
             await self._warm_up(watch, watch.warm_up)
         return events.Ready(at=self._engine.now(), **about, how=how)

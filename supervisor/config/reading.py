@@ -73,6 +73,8 @@ def parse(data: dict[str, Any], source: str) -> Configuration:
 
 
 def _named(text: str) -> dict[str, str]:
+    if text.startswith("unix:"):
+        return {"address": text}
     name, equals, address = text.partition("=")
     return {"name": name, "address": address} if equals else {"address": text}
 

@@ -16,6 +16,7 @@ from supervisor.core.model import Launch, Listen
 from supervisor.core.policy import HttpCheck, Policy
 from supervisor.errors import ConfigurationError
 from supervisor.linux.listener import parse_address
+from supervisor.linux.unix_address import KEYS as UNIX_KEYS
 
 if TYPE_CHECKING:
     from supervisor.linux.address import Address
@@ -78,9 +79,12 @@ class ListenTable(_Table):
 
     name: Name | None = None
     address: str
-    mode: Literal["reuseport"] = "reuseport"
+    mode: Literal["reuseport", "shared"] = "reuseport"
     backlog: int = Field(default=4096, ge=1, le=65535)
     v6only: bool | None = None
+    socket_mode: Word | None = None
+    socket_user: Word | None = None
+    socket_group: Word | None = None
 
     @field_validator("address")
     @classmethod
@@ -94,6 +98,8 @@ class ListenTable(_Table):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         self.parsed("new")
+        if self.address.startswith("unix:@") and self.mode != "shared" and "mode" in self.model_fields_set:
+            raise ValueError('mode = "reuseport" means nothing for an abstract socket: want "shared"')
         return self
 
     def listen_as(self, number: int) -> Listen:
@@ -116,7 +122,8 @@ class ListenTable(_Table):
 
     def _options(self) -> dict[str, str | int]:
         """The keys that only some kinds of listeners have."""
-        return {}
+        given = {key: getattr(self, key) for key in sorted(UNIX_KEYS)}
+        return {key: value for key, value in given.items() if value is not None}
 
 
 class ReadyTable(_Table):

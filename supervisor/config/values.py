@@ -155,8 +155,10 @@ def umask(value: str) -> str:
 
 def address_text(value: str) -> str:
     """What may be an address: the usual mistakes are told apart here, before its parts are looked at."""
-    if value.startswith(("unix:", "udp:")):
-        raise ValueError("want a TCP address, such as 127.0.0.1:8080: other sockets are not served yet")
+    if value.startswith("unix:"):
+        return value
+    if value.startswith("udp:"):
+        raise ValueError("want a TCP address, such as 127.0.0.1:8080: UDP is not served yet")
     if _SCHEME.match(value):
         raise ValueError("want it without the scheme, such as 127.0.0.1:8080")
     scope = value.partition("%")[2].partition("]")[0]

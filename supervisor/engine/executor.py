@@ -172,22 +172,22 @@ class Executor:
             return
         if not effect.clients:
             self.listeners.reset_queue(member, _MOST_RESET)
-        waiting = self.listeners.queue(member)
         unready = _unready(self.engine.state)
         self._steer_away(member)
-        if waiting and effect.migrate:
+        migrate = effect.migrate and sockdiag.migrates()
+        if migrate and self.listeners.queue(member):
             for listener in self.listeners:
                 listener.drop_spares()
-        if waiting and effect.migrate and sockdiag.migrates() and self.listeners.may_leave(member, unready):
-            self.losses.migrated += waiting
-            _log.info("queue_migrated", sockets=member, connections=waiting)
-            self._leave(member, unready)
-            return
-        if waiting:
-            ports = self.listeners.reset_queue(member, _MOST_RESET)
-            self.losses.reset += len(ports)
-            _log.warning("queue_reset", sockets=member, connections=len(ports), client_ports=ports[:_PORTS_LOGGED])
-        self._leave(member)
+        lost = self.listeners.reset_unmoved(member, unready if migrate else None, _MOST_RESET)
+        if lost:
+            ports = [port for port in lost if port]
+            self.losses.reset += len(lost)
+            _log.warning("queue_reset", sockets=member, connections=len(lost), client_ports=ports[:_PORTS_LOGGED])
+        moved = self.listeners.queue(member) if migrate else 0
+        if moved:
+            self.losses.migrated += moved
+            _log.info("queue_migrated", sockets=member, connections=moved)
+        self._leave(member, unready if moved else None)
 
     def _leave(self, member: int, unready: set[int] | None = None) -> None:
         for listener in self.listeners.leave(member, unready):

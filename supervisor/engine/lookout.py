@@ -11,6 +11,7 @@ import structlog
 
 from supervisor.core import due, events
 from supervisor.core.model import Exit
+from supervisor.engine.mending import mend
 from supervisor.linux import process
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Lookout:
         def ended() -> None:
             loop.remove_reader(pidfd)
             told = self.instances.reap(instance)
+            mend(self.listeners)
             self.engine.post(
                 events.Exited(at=self.engine.now(), generation=watch.generation, run=watch.run, exit=_exit(told))
             )
@@ -91,6 +93,7 @@ class Lookout:
         """No event tells of a close(2) in another process, so its fds are looked at, and only while it ends."""
         inodes = frozenset(self.listeners.inodes(watch.sockets).values())
         for pause in _pauses(0.01, 1.0):
+            mend(self.listeners)
             if not any(process.holds_socket(pid, inodes) is not False for pid in self._pids(watch)):
                 break
             await asyncio.sleep(pause)

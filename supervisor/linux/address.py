@@ -34,6 +34,10 @@ class Address(Protocol):
         """What two configurations have in common that mean the same listener, whatever name and options it has."""
 
     @property
+    def mode(self) -> str:
+        """`shared`: one socket for all generations; `reuseport`: one for each."""
+
+    @property
     def fixed(self) -> bool:
         """Whether it is known beforehand, and not left to the kernel."""
 
@@ -159,6 +163,11 @@ class TcpAddress:
         Those whose port is left to the kernel are told apart by their names.
         """
         return "tcp", self.host, self.port or self.name, self.v6only
+
+    @property
+    def mode(self) -> str:
+        """Each generation has a socket of its own."""
+        return "reuseport"
 
     @property
     def fixed(self) -> bool:

@@ -9,7 +9,10 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from supervisor.linux.address import Address, Socket, TcpAddress
+from supervisor.linux.shared import SharedAddress, SharedListener
 from supervisor.linux.tcp import TcpListener
+from supervisor.linux.unix import UnixListener
+from supervisor.linux.unix_address import KEYS, PREFIX, UnixAddress
 
 
 class Listener(Protocol):
@@ -48,6 +51,9 @@ class Listener(Protocol):
     def plan(self, member: int) -> Callable[[], None]:
         """Work out beforehand what steering takes; the result does it, as quickly as it can be done."""
 
+    def mend(self) -> str:
+        """Put right what a server has done to what is not its own; tell what was wrong. Raises HostError."""
+
     def may_leave(self, member: int, unready: Container[int]) -> bool:
         """Whether the member may leave now with nobody lost who waits in its queue."""
 
@@ -70,8 +76,11 @@ class Listener(Protocol):
     def reach(self, member: int) -> Socket:
         """Begin a connection of our own to that member alone, non-blocking. Raises OSError or HostError."""
 
-    def has_accepted(self, connection: Socket) -> bool | None:
-        """Whether the server has accepted what `reach` began; None: it cannot be told (yet)."""
+    def has_accepted(self, connection: Socket, owns: Callable[[int], bool]) -> bool | None:
+        """Whether the server has accepted what `reach` began; None: it cannot be told (yet).
+
+        `owns` tells whether a process of the member holds the socket of an inode. Raises OSError to begin another.
+        """
 
     def unprobe(self) -> None:
         """Forget the connection that `reach` began."""
@@ -92,10 +101,15 @@ def parse_address(
 
     `options` are the keys that only some kinds have, such as `v6only`.
     """
-    if mode != "reuseport":
-        raise ValueError(f'mode "{mode}" will not do: want "reuseport"')
+    if text.startswith(PREFIX):
+        place = UnixAddress.parse(text, name=name, backlog=backlog, options=options)
+        return SharedAddress(place) if mode == "shared" or place.abstract else place
+    of_files = sorted(KEYS & options.keys())
+    if of_files:
+        raise ValueError(f"{of_files[0]} means nothing here: it belongs to a Unix socket with a path")
     v6only = options.get("v6only")
-    return TcpAddress.parse(text, name=name, backlog=backlog, v6only=None if v6only is None else bool(v6only))
+    tcp = TcpAddress.parse(text, name=name, backlog=backlog, v6only=None if v6only is None else bool(v6only))
+    return SharedAddress(tcp) if mode == "shared" else tcp
 
 
 def open_listener(address: Address) -> Listener:
@@ -103,5 +117,9 @@ def open_listener(address: Address) -> Listener:
     match address:
         case TcpAddress():
             return TcpListener.open(address)
+        case UnixAddress():
+            return UnixListener.open(address)
+        case SharedAddress():
+            return SharedListener.open(address)
         case _:
             raise TypeError(f"{address} is of no kind that can be listened on")

@@ -12,7 +12,9 @@ from supervisor.errors import HostError
 from supervisor.linux import sockdiag
 from supervisor.linux.address import Address, Socket
 from supervisor.linux.listener import Listener, open_listener
+from supervisor.linux.shared import SharedListener
 from supervisor.linux.tcp import TcpListener
+from supervisor.linux.unix import UnixListener
 
 
 class Place(NamedTuple):
@@ -83,6 +85,7 @@ class Listeners:
             for address in addresses:
                 listener = self._find(address)
                 if listener is None:
+                    self._refuse_another_way(address)
                     listener = open_listener(address)
                     new.append(listener)
                 listener.enter(member, address)
@@ -136,8 +139,20 @@ class Listeners:
         return sum(listener.queue(member) for _, listener in self.of(member))
 
     def reset_queue(self, member: int, limit: int) -> list[int]:
-        """Reset up to `limit` waiting connections of a dead set on each listener; tell their clients' ports."""
+        """Reset up to `limit` waiting connections of a dead set on each listener; tell the clients' ports (0: none)."""
         return [port for _, listener in self.of(member) for port in listener.reset_queue(member, limit)]
+
+    def reset_unmoved(self, member: int, unready: Container[int] | None, limit: int) -> list[int]:
+        """Reset what waits where the kernel does not move it when the set leaves (None: nowhere); tell as above."""
+        kept = [each for _, each in self.of(member) if unready is not None and each.may_leave(member, unready)]
+        return [port for _, each in self.of(member) if each not in kept for port in each.reset_queue(member, limit)]
+
+    def traces(self) -> tuple[frozenset[int], frozenset[bytes]]:
+        """Tell by what accepted connections can be known: TCP ports, and the names of Unix sockets."""
+        ports = {each.bound.port for each in self if isinstance(each, TcpListener)}
+        others = [each for each in self if isinstance(each, (SharedListener, UnixListener))]
+        ports |= {each.port for each in others if isinstance(each, SharedListener) and each.port is not None}
+        return frozenset(ports), frozenset(name for each in others for name in each.names)
 
     def close(self) -> None:
         """Close our copies only: who else holds one goes on listening."""
@@ -146,6 +161,14 @@ class Listeners:
 
     def _find(self, address: Address) -> Listener | None:
         return next((each for each in self if each.address.identity == address.identity), None)
+
+    def _refuse_another_way(self, address: Address) -> None:
+        for each in self:
+            if address.fixed and str(each.address) == str(address):
+                raise HostError(
+                    f"{address} is in use by the generations that run, in another way: to change its mode or v6only, "
+                    "stop the service and start it again"
+                )
 
     def _close_unused(self) -> tuple[Listener, ...]:
         used = {id(listener) for places in self._sets.values() for _, listener in places}

@@ -138,13 +138,25 @@ def is_accepted(sock: socket.socket) -> bool | None:
     its server closes has been accepted before. Exact where a queue's length is not: clients may wait in it too.
     """
     try:
-        client, server = sock.getsockname()[:2], sock.getpeername()[:2]
-        state, inode = _look_up(sock.family, server, client)
+        state, inode = _server_end(sock)
     except OSError:
         return None
     if state in _SERVER_CLOSED:
         return True
     return inode != 0 if state in _SERVER_OPEN else None
+
+
+def accepted_as(sock: socket.socket) -> int | None:
+    """Tell the inode of the server's end of this connection: 0 before accept(2); None if that cannot be told."""
+    try:
+        state, inode = _server_end(sock)
+    except OSError:
+        return None
+    return inode if state in _SERVER_OPEN else None
+
+
+def _server_end(sock: socket.socket) -> tuple[int, int]:
+    return _look_up(sock.family, sock.getpeername()[:2], sock.getsockname()[:2])
 
 
 def _look_up(family: int, local: tuple[str, int], peer: tuple[str, int]) -> tuple[int, int]:

@@ -145,8 +145,9 @@ class TcpListener:
             raise
         return made
 
-    def has_accepted(self, connection: Socket) -> bool | None:
+    def has_accepted(self, connection: Socket, owns: Callable[[int], bool]) -> bool | None:
         """Tell whether the server has accepted what `reach` began; None: it cannot be told (yet)."""
+        del owns
         return sockdiag.is_accepted(connection)
 
     def probe(self, member: int, source: tuple[str, int]) -> None:
@@ -160,6 +161,10 @@ class TcpListener:
         """Forget the connection that `reach` began: it has arrived, or is of no more use."""
         self._probe = None
         self._attach()
+
+    def mend(self) -> str:
+        """Each generation has a socket of its own: what it does to that is its own affair."""
+        return ""
 
     def may_leave(self, member: int, unready: Container[int]) -> bool:
         """Tell whether the member may leave now with nobody lost; False: reset_queue() first, or wait.

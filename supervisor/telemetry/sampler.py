@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from supervisor.linux import sockdiag
+from supervisor.linux import sockdiag, unixdiag
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -25,11 +25,14 @@ class Sample:
     cpu: float
     """Seconds of processor time, used since they started."""
     connections: int | None
-    """Established TCP connections on its listening ports; None if they may not be looked at."""
+    """Established connections that came by its listeners; None if they may not be looked at."""
 
 
-def sample(pids: Iterable[int], ports: Collection[int]) -> Sample:
-    """Look at these processes. One that ends meanwhile counts as nothing."""
+def sample(pids: Iterable[int], ports: Collection[int], names: Collection[bytes] = ()) -> Sample:
+    """Look at these processes. One that ends meanwhile counts as nothing.
+
+    `ports` are those that they listen on by TCP, `names` what their Unix sockets are bound to.
+    """
     import psutil  # noqa: PLC0415 - 1.5 MB that an idle daemon can do without
 
     memory, cpu = 0, 0.0
@@ -44,12 +47,12 @@ def sample(pids: Iterable[int], ports: Collection[int]) -> Sample:
             living.append(pid)
         except psutil.Error:
             continue
-    return Sample(memory, round(cpu, 2), _connections(living, ports))
+    return Sample(memory, round(cpu, 2), _connections(living, ports, names))
 
 
-def _connections(pids: Iterable[int], ports: Collection[int]) -> int | None:
+def _connections(pids: Iterable[int], ports: Collection[int], names: Collection[bytes]) -> int | None:
     try:
-        wanted = _established.among(frozenset(ports))
+        wanted = _established.among(frozenset(ports), frozenset(names))
         held: set[int] = set()
         for pid in pids:
             held |= _sockets_of(pid)
@@ -80,16 +83,17 @@ class _Established:
     """The host's connections, looked up once for several questions asked together."""
 
     def __init__(self) -> None:
-        self._ports: frozenset[int] = frozenset()
+        self._asked: tuple[frozenset[int], frozenset[bytes]] = frozenset(), frozenset()
         self._at = -_FRESH
         self._found: set[int] = set()
 
-    def among(self, ports: frozenset[int]) -> set[int]:
-        """Inodes of the connections to these ports. Raises OSError."""
+    def among(self, ports: frozenset[int], names: frozenset[bytes]) -> set[int]:
+        """Inodes of the connections to these ports and names. Raises OSError."""
         now = time.monotonic()
-        if now - self._at >= _FRESH or ports != self._ports:
-            self._found = sockdiag.established(ports)
-            self._ports, self._at = ports, now
+        if now - self._at >= _FRESH or (ports, names) != self._asked:
+            unix = unixdiag.established(names) if names else set()
+            self._found = unix | (sockdiag.established(ports) if ports else set())
+            self._asked, self._at = (ports, names), now
         return self._found
 
 

@@ -1,0 +1,159 @@
+"""What waits in Unix sockets and who is at their other end: AF_UNIX of sock_diag(7), or poll(2) where that is refused.
+
+An accepted connection is a pair of sockets, and each knows the other's inode. The client's own socket thus tells
+exactly whether it was accepted, and as which socket of which process: its peer has an inode from accept(2) on.
+"""
+
+import errno
+import os
+import select
+import socket
+import struct
+from collections.abc import Collection, Iterator
+
+from supervisor.errors import HostError
+
+_NETLINK_SOCK_DIAG = 4
+_SOCK_DIAG_BY_FAMILY = 20
+_NLM_F_REQUEST, _NLM_F_DUMP = 0x0001, 0x0300
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
+_REQUEST = struct.Struct("=BBHIIIII")  # struct unix_diag_req: family, protocol, pad, states, inode, show, cookie
+_MESSAGE = struct.Struct("=BBBBIII")  # struct unix_diag_msg: family, type, state, pad, inode, cookie
+_ATTRIBUTE = struct.Struct("=HH")
+_NO_COOKIE = 0xFFFFFFFF
+_RECEIVE_SIZE = 1 << 18
+
+_SHOW_NAME, _SHOW_VFS, _SHOW_PEER, _SHOW_RQLEN = 0x01, 0x02, 0x04, 0x10
+_NAME, _VFS, _PEER, _RQLEN = 0, 1, 2, 4
+_WORD = struct.Struct("=I")
+_TWO_WORDS = struct.Struct("=II")
+_ESTABLISHED = 1
+_KERNEL_MINOR_BITS = 20
+
+
+def waiting(sock: socket.socket) -> int:
+    """Tell how many connections wait in a listening socket's queue. Where netlink is refused: 1 if any does."""
+    try:
+        _, _, attributes = _one(_inode(sock), _SHOW_RQLEN)
+        return int(_TWO_WORDS.unpack_from(attributes[_RQLEN])[0])
+    except (OSError, KeyError):
+        return int(bool(_events(sock, select.POLLIN) & select.POLLIN) and not is_shut_down(sock))
+
+
+def accepted_as(connection: socket.socket) -> int | None:
+    """Tell the inode of the server's end of our connection: 0 before accept(2); None if that cannot be told."""
+    try:
+        _, _, attributes = _one(_inode(connection), _SHOW_PEER)
+        return int(_WORD.unpack_from(attributes[_PEER])[0])
+    except (OSError, KeyError):
+        return None
+
+
+def is_hung_up(connection: socket.socket) -> bool:
+    """Tell whether the server has accepted our connection (TCP too) and closed it. Raises OSError if it was reset."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+
+
+def is_shut_down(sock: socket.socket) -> bool:
+    """Tell whether somebody has called shutdown() on a listening socket: it refuses connections from then on.
+
+    SO_ACCEPTCONN does not tell, and listen(2) does not undo it (sk_shutdown stays).
+    """
+    return bool(_events(sock, select.POLLRDHUP) & select.POLLRDHUP)
+
+
+def reset_waiting(sock: socket.socket, limit: int) -> int:
+    """Accept and close up to `limit` waiting connections, for a socket that nobody else accepts from; tell how many.
+
+    The clients read an end-of-file, or ECONNRESET when they have sent something. Raises HostError when the host is out
+    of file descriptors. The file description is non-blocking meanwhile.
+    """
+    count = 0
+    sock.settimeout(0)
+    try:
+        while count < limit:
+            sock.accept()[0].close()
+            count += 1
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EINVAL):  # emptied, or shut down
+            raise HostError(f"waiting connections cannot be reset: {os.strerror(error.errno or 0)}") from error
+    finally:
+        sock.settimeout(None)
+    return count
+
+
+def established(names: Collection[bytes]) -> set[int]:
+    """List the inodes of accepted connections by the names of the sockets that accepted them. Raises OSError."""
+    found = set()
+    for inode, state, attributes in _all(_SHOW_NAME):
+        if state == _ESTABLISHED and _bound_name(attributes) in names:
+            found.add(inode)
+    return found
+
+
+def bound_to(device: int, inode: int) -> tuple[int, ...]:
+    """List the inodes of the sockets that are bound to this very file. Raises OSError where netlink is refused."""
+    kernel_device = os.major(device) << _KERNEL_MINOR_BITS | os.minor(device)
+    file = _TWO_WORDS.pack(inode & _NO_COOKIE, kernel_device)
+    return tuple(found for found, state, each in _all(_SHOW_VFS) if each.get(_VFS) == file and state != _ESTABLISHED)
+
+
+def _bound_name(attributes: dict[int, bytes]) -> bytes:
+    """A path ends with a NUL, an abstract name begins with one and has no end of its own."""
+    name = attributes.get(_NAME, b"")
+    return name if name.startswith(b"\0") else name.rstrip(b"\0")
+
+
+def _events(sock: socket.socket, wanted: int) -> int:
+    poll = select.poll()
+    poll.register(sock, wanted)
+    return next((found for _, found in poll.poll(0)), 0)
+
+
+def _inode(sock: socket.socket) -> int:
+    return os.fstat(sock.fileno()).st_ino
+
+
+def _one(inode: int, show: int) -> tuple[int, int, dict[int, bytes]]:
+    return next(_ask(inode, show, _NLM_F_REQUEST))
+
+
+def _all(show: int) -> Iterator[tuple[int, int, dict[int, bytes]]]:
+    yield from _ask(0, show, _NLM_F_REQUEST | _NLM_F_DUMP)
+
+
+def _ask(inode: int, show: int, flags: int) -> Iterator[tuple[int, int, dict[int, bytes]]]:
+    """Inode, state and attributes of one socket or of all. Raises OSError."""
+    request = _REQUEST.pack(socket.AF_UNIX, 0, 0, _NO_COOKIE, inode, show, _NO_COOKIE, _NO_COOKIE)
+    header = _HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, flags, 1, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
+        netlink.send(header + request)
+        while True:
+            for kind, body in _messages(netlink.recv(_RECEIVE_SIZE)):
+                if kind == _NLMSG_DONE:
+                    return
+                if kind == _NLMSG_ERROR:
+                    raise OSError(-struct.unpack_from("=i", body)[0], "sock_diag refused the request")
+                yield _parsed(body)
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, kind, *_ = _HEADER.unpack_from(data, at)
+        yield kind, data[at + _HEADER.size : at + length]
+        at += (length + 3) & ~3
+
+
+def _parsed(body: bytes) -> tuple[int, int, dict[int, bytes]]:
+    _, _, state, _, inode, *_ = _MESSAGE.unpack_from(body)
+    attributes, at = {}, _MESSAGE.size
+    while at + _ATTRIBUTE.size <= len(body):
+        length, kind = _ATTRIBUTE.unpack_from(body, at)
+        attributes[kind] = body[at + _ATTRIBUTE.size : at + length]
+        at += (max(length, _ATTRIBUTE.size) + 3) & ~3
+    return inode, state, attributes
