@@ -58,8 +58,14 @@ def _needed(path: Path | None) -> tuple[Needs, list[Path]]:
 def needs_of(configuration: Configuration) -> Needs:
     """What a configuration needs."""
     service, control = configuration.service, configuration.control.socket
+    listeners = tuple(
+        Listening(each.name, *each.endpoint, table.backlog)
+        for table, each in zip(configuration.listen, configuration.addresses(), strict=True)
+        if each.endpoint is not None
+    )
     return Needs(
-        listeners=tuple(Listening(each.name, each.host, each.port, each.backlog) for each in configuration.addresses()),
+        listeners=listeners,
+        others=len(configuration.listen) - len(listeners),
         draining=configuration.drain.limit,
         own_nofile="nofile" in service.limits,
         limits=bool(service.limits),

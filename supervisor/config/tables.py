@@ -222,6 +222,19 @@ class Configuration(_Table):
                 raise ValueError(f'ready.{key}.listener = "{table.listener}" is the name of no listener: {want}')
         return self
 
+    @model_validator(mode="after")
+    def _check_asked_alone(self) -> Self:
+        shared = {each.name for each in self.addresses() if each.mode == "shared"}
+        check, warm_up = self._http_check(), self.ready.warm_up
+        asked = [check.listener] if check else []
+        asked += [warm_up.wanted(self._first_stream()).listener] if warm_up else []
+        for name in (each for each in asked if each in shared):
+            raise ValueError(
+                f'ready: "{name}" is a socket of all generations, so that another than the candidate may answer there: '
+                "want another listener for http and warm_up, or leave them out"
+            )
+        return self
+
     def addresses(self) -> list[Address]:
         """The listeners' addresses, in order, each with a name."""
         return [each.parsed(f"listen-{number}") for number, each in enumerate(self.listen, 1)]

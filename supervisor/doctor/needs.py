@@ -31,6 +31,8 @@ class Needs:
     """Plain values."""
 
     listeners: tuple[Listening, ...] = ()
+    others: int = 0
+    """Listeners without a port."""
     draining: int = 4
     """Generations that may drain at a time."""
     own_nofile: bool = False
@@ -53,5 +55,5 @@ class Needs:
     def files(self) -> int:
         """File descriptors that the supervisor may have open at one time."""
         # A socket of each listener for each generation, one to spare and one that probes.
-        sockets = len(self.listeners) * (self.generations + 2)
+        sockets = (len(self.listeners) + self.others) * (self.generations + 2)
         return WINDOW + _OTHERS + sockets + _OF_A_GENERATION * self.generations

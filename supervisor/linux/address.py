@@ -38,6 +38,10 @@ class Address(Protocol):
         """`shared`: one socket for all generations; `reuseport`: one for each."""
 
     @property
+    def endpoint(self) -> tuple[str, int] | None:
+        """The IP address and the port, if it has them."""
+
+    @property
     def fixed(self) -> bool:
         """Whether it is known beforehand, and not left to the kernel."""
 
@@ -168,6 +172,11 @@ class TcpAddress:
     def mode(self) -> str:
         """Each generation has a socket of its own."""
         return "reuseport"
+
+    @property
+    def endpoint(self) -> tuple[str, int]:
+        """Give the IP address and the port."""
+        return self.host, self.port
 
     @property
     def fixed(self) -> bool:

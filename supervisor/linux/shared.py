@@ -54,6 +54,11 @@ class SharedAddress:
         return "shared"
 
     @property
+    def endpoint(self) -> tuple[str, int] | None:
+        """Give the place's."""
+        return self.place.endpoint
+
+    @property
     def fixed(self) -> bool:
         """Tell whether the place is known beforehand."""
         return self.place.fixed

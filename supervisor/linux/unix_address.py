@@ -32,7 +32,7 @@ _USABLE = 0o600
 class UnixAddress:
     """Where a Unix stream listener listens: `path` is a full path, or `@name` in the abstract namespace.
 
-    `file_mode` is the file's, 0666 unless said: whoever may enter the folder may connect, as with systemd's SocketMode=.
+    `file_mode` is the file's, by default that of systemd's SocketMode=: whoever may enter the folder may connect.
     """
 
     name: str
@@ -83,6 +83,11 @@ class UnixAddress:
     def mode(self) -> str:
         """Each generation has a socket of its own."""
         return "reuseport"
+
+    @property
+    def endpoint(self) -> None:
+        """It has neither IP address nor port."""
+        return
 
     @property
     def fixed(self) -> bool:
