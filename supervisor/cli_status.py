@@ -112,7 +112,10 @@ def _head(status: dict[str, Any], width: int) -> list[Text]:
 
 
 def _sharing(listener: dict[str, Any]) -> str:
-    return " (shared: a candidate takes users before it is ready)" if listener.get("mode") == "shared" else ""
+    handed = " (from systemd)" if listener.get("handed") else ""
+    return (
+        " (shared: a candidate takes users before it is ready)" + handed if listener.get("mode") == "shared" else handed
+    )
 
 
 def _generation_row(each: dict[str, Any], now: float) -> Row:

@@ -24,6 +24,7 @@ from supervisor.control.status import document, doing_now
 from supervisor.core import effects, events
 from supervisor.core.chronicle import chronicle, durations, ready_to_steered
 from supervisor.core.model import Ask, Life, Mode, Request, State
+from supervisor.daemon_listeners import open_listeners
 from supervisor.daemon_sights import Sights
 from supervisor.daemon_ways import Ways
 from supervisor.engine.addresses import addresses
@@ -34,8 +35,9 @@ from supervisor.engine.journal import Journal
 from supervisor.engine.lookout import Lookout
 from supervisor.engine.loop import Engine, Step
 from supervisor.errors import OperatorError
+from supervisor.linux import handed as handed_over
 from supervisor.linux import process, sockdiag, spawn
-from supervisor.linux.listeners import Listeners, Place
+from supervisor.linux.listener import is_handed
 from supervisor.linux.lock import Lock
 from supervisor.linux.sdnotify import Systemd
 from supervisor.paths import control_socket, runtime_dir, state_dir
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from supervisor.core.model import Release
     from supervisor.core.outcome import Outcome
     from supervisor.daemon_ways import Load
+    from supervisor.linux.listeners import Listeners, Place
 
 _log = structlog.get_logger()
 
@@ -69,20 +72,23 @@ def run(load: Load) -> int:
 
     Returns the exit status. Raises OperatorError or HostError if it cannot begin; nothing has been started then.
     """
-    spawn.close_inherited_fds()
+    handed = handed_over.take(os.environ, spawn.FIRST_FD + _WINDOW)
+    spawn.close_inherited_fds(each.socket.fileno() for each in handed)
     window = spawn.FdWindow(_WINDOW)
     configuration = load()
     if len(configuration.listen) >= _WINDOW:
         raise OperatorError(f"{len(configuration.listen)} listeners are too many: {_WINDOW - 1} at most")
-    return uvloop.run(_run(configuration, load, window))
+    return uvloop.run(_run(configuration, load, window, handed))
 
 
-async def _run(configuration: Configuration, load: Load, window: spawn.FdWindow) -> int:
+async def _run(
+    configuration: Configuration, load: Load, window: spawn.FdWindow, handed: list[handed_over.Handed]
+) -> int:
     name = configuration.service.name
     lock = Lock(state_dir(name, configuration.service.state_dir) / "lock", f"service {name}")
     configure_log()
     release = pin(configuration.launch())
-    listeners = Listeners.open(addresses(release.launch.listen))
+    listeners = open_listeners(addresses(release.launch.listen), handed)
     process.become_subreaper()
     daemon = Daemon(load, configuration, listeners, window)
     server = ControlServer(control_socket(name, configuration.control.socket), daemon)
@@ -157,7 +163,12 @@ class Daemon:
             "began": self._began,
             "now": time.time(),
             "listeners": [
-                {"name": name, "address": str(listener), "mode": listener.address.mode}
+                {
+                    "name": name,
+                    "address": str(listener),
+                    "mode": listener.address.mode,
+                    "handed": is_handed(listener),
+                }
                 for name, listener in self._places()
             ],
             **document(state, clock.wall, lambda each: seen[each.number]),

@@ -15,6 +15,7 @@ from supervisor.config.asking import HttpTable, WarmUpTable
 from supervisor.core.model import Launch, Listen
 from supervisor.core.policy import HttpCheck, Policy
 from supervisor.errors import ConfigurationError
+from supervisor.linux import options
 from supervisor.linux.listener import parse_address
 from supervisor.linux.unix_address import KEYS as UNIX_KEYS
 
@@ -28,6 +29,8 @@ Word = Annotated[str, AfterValidator(values.word)]
 FullPath = Annotated[str, AfterValidator(values.path)]
 Variable = Annotated[str, AfterValidator(values.variable)]
 LimitName = Annotated[str, AfterValidator(values.limit_name)]
+Seconds = Annotated[int, BeforeValidator(values.whole_seconds)]
+Device = Annotated[str, AfterValidator(values.device)]
 Limit = Annotated[tuple[int, int], BeforeValidator(values.limit)]
 
 
@@ -74,6 +77,9 @@ class ServiceTable(_Table):
         return value
 
 
+_SOCKET_OPTIONS = sorted(options.TCP | options.UDP)
+
+
 class ListenTable(_Table):
     """[[listen]]: one address."""
 
@@ -85,6 +91,16 @@ class ListenTable(_Table):
     socket_mode: Word | None = None
     socket_user: Word | None = None
     socket_group: Word | None = None
+    defer_accept: Seconds | None = None
+    fast_open: Annotated[int, Field(ge=1, le=65535)] | None = None
+    keep_alive: bool | None = None
+    keep_alive_time: Seconds | None = None
+    keep_alive_interval: Seconds | None = None
+    keep_alive_probes: Annotated[int, Field(ge=1, le=127)] | None = None
+    no_delay: bool | None = None
+    device: Device | None = None
+    free_bind: bool | None = None
+    receive_buffer: Annotated[int, Field(ge=1, le=1 << 30)] | None = None
 
     @field_validator("address")
     @classmethod
@@ -100,6 +116,11 @@ class ListenTable(_Table):
         self.parsed("new")
         if self.address.startswith("unix:@") and self.mode != "shared" and "mode" in self.model_fields_set:
             raise ValueError('mode = "reuseport" means nothing for an abstract socket: want "shared"')
+        for key in ("keep_alive_time", "keep_alive_interval", "keep_alive_probes"):
+            if getattr(self, key) is not None and not self.keep_alive:
+                raise ValueError(f"{key} means nothing without keep_alive = true: add that, or leave it out")
+        if self.address.startswith("udp:") and "backlog" in self.model_fields_set:
+            raise ValueError("backlog means nothing for UDP: leave it out, or say receive_buffer")
         return self
 
     def listen_as(self, number: int) -> Listen:
@@ -115,14 +136,12 @@ class ListenTable(_Table):
 
     def parsed(self, name: str) -> Address:
         """As the listeners take it; `name` if it has none of its own."""
-        options = self._options() | ({} if self.v6only is None else {"v6only": self.v6only})
-        return parse_address(
-            self.address, name=self.name or name, mode=self.mode, backlog=self.backlog, options=options
-        )
+        given = self._options() | ({} if self.v6only is None else {"v6only": self.v6only})
+        return parse_address(self.address, name=self.name or name, mode=self.mode, backlog=self.backlog, options=given)
 
     def _options(self) -> dict[str, str | int]:
         """The keys that only some kinds of listeners have."""
-        given = {key: getattr(self, key) for key in sorted(UNIX_KEYS)}
+        given = {key: getattr(self, key) for key in (*sorted(UNIX_KEYS), *_SOCKET_OPTIONS)}
         return {key: value for key, value in given.items() if value is not None}
 
 

@@ -18,7 +18,11 @@ _DURATION_UNITS = (3600.0, 60.0, 1.0, 0.001)
 _LONGEST = 365 * 24 * 3600.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}")
 _UMASK = re.compile(r"0?[0-7]{3}")
+_DEVICE = re.compile(r"[!-.0-9;-~]{1,15}")
+"""dev_valid_name() in net/core/dev.c: no slash, colon or space, and room for a NUL in IFNAMSIZ."""
 _LONGEST_PATH = 4095
+_LONGEST_OPTION = 32767
+"""MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL of linux/tcp.h."""
 _LONGEST_SOCKET_PATH = 107
 _LARGEST_LIMIT = 2**63 - 1
 _LARGEST_SCOPE = 2**32 - 1
@@ -67,6 +71,21 @@ def some_time(value: object) -> object:
     if seconds == 0:
         raise ValueError("want a duration of more than 0")
     return seconds
+
+
+def whole_seconds(value: object) -> object:
+    """A duration that a socket option takes (tcp(7)): seconds, without a fraction."""
+    seconds = duration(value)
+    if not isinstance(seconds, float) or not seconds.is_integer() or not 1 <= seconds <= _LONGEST_OPTION:
+        raise ValueError('want whole seconds, from "1s" to "32767s"')
+    return int(seconds)
+
+
+def device(value: str) -> str:
+    """The name of a network device, which may not be there yet."""
+    if not _DEVICE.fullmatch(value):
+        raise ValueError('want the name of a network device (ip link), such as "eth0"')
+    return value
 
 
 def signal_name(value: object) -> object:
@@ -157,8 +176,8 @@ def address_text(value: str) -> str:
     """What may be an address: the usual mistakes are told apart here, before its parts are looked at."""
     if value.startswith("unix:"):
         return value
-    if value.startswith("udp:"):
-        raise ValueError("want a TCP address, such as 127.0.0.1:8080: UDP is not served yet")
+    if value.startswith("udp:") and not value.startswith("udp://"):
+        raise ValueError("want it with two slashes, such as udp://127.0.0.1:5353")
     if _SCHEME.match(value):
         raise ValueError("want it without the scheme, such as 127.0.0.1:8080")
     scope = value.partition("%")[2].partition("]")[0]

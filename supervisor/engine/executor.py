@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from supervisor.core import effects, events
-from supervisor.core.model import Failure, Process, Reason
+from supervisor.core.model import Failure, Mode, Process, Reason
 from supervisor.engine.addresses import addresses
 from supervisor.engine.instances import Instance
 from supervisor.errors import HostError, ReleaseError
@@ -153,6 +153,8 @@ class Executor:
             instance.held.let_go()
 
     def _tell(self, effect: effects.Tell) -> None:
+        if self.engine.state.mode is Mode.STOPPING:
+            self.listeners.give_back()
         instance = self.instances.find(effect.generation, effect.run)
         if instance is not None:
             instance.held.child.signal(getattr(signal, f"SIG{effect.signal}"))

@@ -8,9 +8,14 @@ from collections.abc import Callable, Container, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from supervisor.errors import HostError
 from supervisor.linux.address import Address, Socket, TcpAddress
+from supervisor.linux.group import Group
+from supervisor.linux.handed import Handed, take_over
+from supervisor.linux.handed_shared import HandedListener
 from supervisor.linux.shared import SharedAddress, SharedListener
 from supervisor.linux.tcp import TcpListener
+from supervisor.linux.udp import SCHEME, UdpAddress, UdpListener
 from supervisor.linux.unix import UnixListener
 from supervisor.linux.unix_address import KEYS, PREFIX, UnixAddress
 
@@ -64,10 +69,10 @@ class Listener(Protocol):
         """Take out sockets that are there only to keep indexes right."""
 
     def queue(self, member: int) -> int:
-        """How many connections wait to be accepted by the member."""
+        """How many connections wait to be accepted by the member; of datagrams, whether any waits."""
 
     def reset_queue(self, member: int, limit: int) -> list[int]:
-        """Reset up to `limit` waiting connections of a member whose process is dead; tell their clients' ports."""
+        """Lose up to `limit` of what waits for a member whose process is dead; tell the clients' ports."""
 
     @property
     def probes(self) -> bool:
@@ -107,19 +112,59 @@ def parse_address(
     of_files = sorted(KEYS & options.keys())
     if of_files:
         raise ValueError(f"{of_files[0]} means nothing here: it belongs to a Unix socket with a path")
-    v6only = options.get("v6only")
-    tcp = TcpAddress.parse(text, name=name, backlog=backlog, v6only=None if v6only is None else bool(v6only))
+    v6only = bool(options["v6only"]) if "v6only" in options else None
+    others = tuple((key, value) for key, value in options.items() if key != "v6only")
+    if text.startswith(SCHEME):
+        if mode == "shared":
+            raise ValueError('mode = "shared" means nothing for UDP: leave it out')
+        return UdpAddress.parse(text, name=name, v6only=v6only, options=others)
+    tcp = TcpAddress.parse(text, name=name, backlog=backlog, v6only=v6only, options=others)
+    if mode == "shared" and tcp.option("defer_accept"):
+        raise ValueError('defer_accept does not go with mode = "shared": leave one of them out')
     return SharedAddress(tcp) if mode == "shared" else tcp
 
 
-def open_listener(address: Address) -> Listener:
-    """Bind an address without listening. Raises HostError, which names the holder of an address in use."""
+def open_listener(address: Address, handed: Handed | None = None) -> Listener:
+    """Bind an address without listening, or take over the socket that was handed over for it.
+
+    Raises HostError, which names the holder of an address in use.
+    """
+    if handed is not None:
+        return _adopt(address, handed)
     match address:
         case TcpAddress():
             return TcpListener.open(address)
+        case UdpAddress():
+            return UdpListener.open(address)
         case UnixAddress():
             return UnixListener.open(address)
         case SharedAddress():
             return SharedListener.open(address)
         case _:
             raise TypeError(f"{address} is of no kind that can be listened on")
+
+
+def is_handed(listener: Listener) -> bool:
+    """Tell whether somebody else made its socket, and keeps it when we end."""
+    return isinstance(listener, HandedListener) or (isinstance(listener, Group) and listener.handed)
+
+
+def _adopt(address: Address, handed: Handed) -> Listener:
+    handed.socket.settimeout(None)  # children share its file description, and expect it to block
+    match address:
+        case SharedAddress():
+            return HandedListener(address, handed)
+        case TcpAddress() | UdpAddress() if not take_over(handed):
+            raise HostError(
+                f"{address.name} at {address} was made by uid {handed.uid}, and only root can take it over: "
+                'run gapless as root, with user = "..." for the server, or say mode = "shared" (TCP)'
+            )
+        case TcpAddress():
+            return TcpListener.adopt(address, handed.socket)
+        case UdpAddress():
+            return UdpListener.adopt(address, handed.socket)
+        case _:
+            raise HostError(
+                f'{address.name} at {address} was handed over, and is one socket for all: say mode = "shared", '
+                "or leave it to gapless alone"
+            )

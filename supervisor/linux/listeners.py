@@ -5,13 +5,16 @@ configuration. Listeners come with the first set that wants them and go with the
 configuration no longer names stays until the generations that know it have ended.
 """
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from supervisor.errors import HostError
 from supervisor.linux import sockdiag
 from supervisor.linux.address import Address, Socket
-from supervisor.linux.listener import Listener, open_listener
+from supervisor.linux.group import Group
+from supervisor.linux.handed import Handed
+from supervisor.linux.listener import Listener, is_handed, open_listener
 from supervisor.linux.shared import SharedListener
 from supervisor.linux.tcp import TcpListener
 from supervisor.linux.unix import UnixListener
@@ -33,12 +36,15 @@ class Listeners:
         self._sets: dict[int, tuple[Place, ...]] = {}
 
     @classmethod
-    def open(cls, addresses: Iterable[Address]) -> Self:
-        """Bind every address, with nobody listening yet; raise HostError, with none bound, when one is refused."""
+    def open(cls, addresses: Iterable[Address], handed: Mapping[str, Handed] = MappingProxyType({})) -> Self:
+        """Bind every address, with nobody listening yet; raise HostError, with none bound, when one is refused.
+
+        `handed`, by name: sockets that are there already.
+        """
         made = cls()
         try:
             for address in addresses:
-                made._listeners.append(open_listener(address))
+                made._listeners.append(open_listener(address, handed.get(address.name)))
         except HostError:
             made.close()
             raise
@@ -79,11 +85,12 @@ class Listeners:
         """
         if member in self._sets:
             raise ValueError(f"set {member} is there already")
+        here = {listener.address.identity: listener for listener in self}
         new: list[Listener] = []
         places: list[Place] = []
         try:
             for address in addresses:
-                listener = self._find(address)
+                listener = here.get(address.identity)
                 if listener is None:
                     self._refuse_another_way(address)
                     listener = open_listener(address)
@@ -154,36 +161,41 @@ class Listeners:
         ports |= {each.port for each in others if isinstance(each, SharedListener) and each.port is not None}
         return frozenset(ports), frozenset(name for each in others for name in each.names)
 
+    def give_back(self) -> None:
+        """Let whoever comes next wait in the sockets that outlive us."""
+        for listener in self:
+            if isinstance(listener, Group):
+                listener.give_back()
+
     def close(self) -> None:
         """Close our copies only: who else holds one goes on listening."""
         for listener in self:
             listener.close()
 
-    def _find(self, address: Address) -> Listener | None:
-        return next((each for each in self if each.address.identity == address.identity), None)
-
     def _refuse_another_way(self, address: Address) -> None:
         for each in self:
             if address.fixed and str(each.address) == str(address):
                 raise HostError(
-                    f"{address} is in use by the generations that run, in another way: to change its mode or v6only, "
-                    "stop the service and start it again"
+                    f"{address} is in use by the generations that run, in another way: to change its mode, v6only or "
+                    "device, stop the service and start it again"
                 )
 
     def _close_unused(self) -> tuple[Listener, ...]:
         used = {id(listener) for places in self._sets.values() for _, listener in places}
-        unused = tuple(listener for listener in self if id(listener) not in used)
+        # One that was handed over is kept: nobody could bind its address anew while its maker has it.
+        unused = tuple(listener for listener in self if id(listener) not in used and not is_handed(listener))
         for listener in unused:
             listener.close()
             self._listeners.remove(listener)
         return unused
 
     def _refuse_strangers(self, listeners: Iterable[Listener]) -> None:
-        """Look once at all listening sockets of the host: a look for each listener would cost their square."""
-        groups = [listener for listener in listeners if isinstance(listener, TcpListener)]
-        by_port: dict[tuple[int, int], list[sockdiag.FoundSocket]] = {}
-        for family in {listener.bound.family for listener in groups}:
-            for found in sockdiag.listening(family):
-                by_port.setdefault((family, found.port), []).append(found)
+        """Look once at all sockets of the host: a look for each listener would cost their square."""
+        groups = [listener for listener in listeners if isinstance(listener, Group)]
+        found: dict[tuple[int, int, int], list[sockdiag.FoundSocket]] = {}
+        for protocol, family in {(listener.bound.protocol, listener.bound.family) for listener in groups}:
+            for each in sockdiag.listening(family, protocol=protocol):
+                found.setdefault((protocol, family, each.port), []).append(each)
         for listener in groups:
-            listener.refuse_strangers(by_port.get((listener.bound.family, listener.bound.port), []))
+            here = listener.bound
+            listener.refuse_strangers(found.get((here.protocol, here.family, here.port), []))

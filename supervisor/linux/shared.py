@@ -197,13 +197,13 @@ class SharedListener:
             self._target = min(self._members, default=None)
         if self._members:
             return
-        opened, self._open = self._opened, None
-        if opened.own is not None and isinstance(self._bound, UnixAddress):
-            for path in (self._bound.path, opened.own.path):
-                socketfile.remove(path, (opened.own.identity,))
+        last, self._open = self._opened, None
+        if last.own is not None and isinstance(self._bound, UnixAddress):
+            for path in (self._bound.path, last.own.path):
+                socketfile.remove(path, (last.own.identity,))
         with contextlib.suppress(OSError):
-            opened.sock.shutdown(socket.SHUT_RDWR)
-        opened.sock.close()
+            last.sock.shutdown(socket.SHUT_RDWR)
+        last.sock.close()
 
     def drop_spares(self) -> None:
         """There are none."""
@@ -294,6 +294,11 @@ def _bind(place: TcpAddress | UnixAddress, number: int) -> _Open:
         return _Open(*place.bind(number))
     sock = place.bind(first=True)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+    return _Open(sock, None)
+
+
+def opened(sock: Socket) -> _Open:
+    """What a listener begins with that takes over a socket of somebody else's."""
     return _Open(sock, None)
 
 

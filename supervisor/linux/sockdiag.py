@@ -1,4 +1,4 @@
-"""Which TCP sockets this host has, who holds them, and what waits in them: sock_diag(7), or /proc where refused."""
+"""Which TCP and UDP sockets there are, who holds them, and what waits in them: sock_diag(7), or /proc where refused."""
 
 import errno
 import os
@@ -18,7 +18,9 @@ _NLM_F_REQUEST = 0x0001
 _NLM_F_REQUEST_DUMP = 0x0301
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _LISTEN = 10
-_LISTENING = 1 << _LISTEN
+_CLOSED = 7
+_LISTENING = {socket.IPPROTO_TCP: 1 << _LISTEN, socket.IPPROTO_UDP: 1 << _CLOSED}
+"""By protocol, the state of a socket that takes what comes from anybody (net/tcp_states.h). UDP has no word for it."""
 _ESTABLISHED = 1 << 1
 _ANY_STATE = 0xFFFFFFFF
 _SERVER_OPEN = (1, 8)  # ESTABLISHED, CLOSE_WAIT (the client closed first)
@@ -30,6 +32,7 @@ _PORTS = struct.Struct("!HH")
 _ANY_ID = bytes(16 + 16 + 4) + b"\xff" * 8  # addresses, interface, INET_DIAG_NOCOOKIE
 _TAIL = struct.Struct("=IIIII")  # the end of struct inet_diag_msg: expires, rqueue, wqueue, uid, inode
 _MESSAGE_SIZE = 72
+_INTERFACE_AT = 4 + 4 + 16 + 16  # in struct inet_diag_msg, after its first four bytes, both ports and both addresses
 
 _MIGRATE_SYSCTL = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 _INFO = struct.Struct("=B23xI")  # struct tcp_info: state, and tcpi_unacked, of a listening socket its accept queue
@@ -45,6 +48,8 @@ class FoundSocket:
     port: int
     uid: int
     inode: int
+    interface: int = 0
+    """The index of the one that it is bound to; 0: to none, or it was not told."""
 
     def owner(self) -> str:
         """Say who holds it, for the end of a sentence: `nginx (pid 812)`, or as much as can be seen."""
@@ -59,15 +64,16 @@ class FoundSocket:
         return "a process that cannot be seen from here"
 
 
-def listening(family: socket.AddressFamily, port: int = 0) -> list[FoundSocket]:
-    """List the listening TCP sockets of AF_INET or AF_INET6, on one port or (0) on all.
+def listening(family: socket.AddressFamily, port: int = 0, protocol: int = socket.IPPROTO_TCP) -> list[FoundSocket]:
+    """List the sockets of AF_INET or AF_INET6 that clients reach, on one port or (0) on all.
 
-    A dual-stack socket is one of AF_INET6. Source: struct inet_diag_req_v2 in sock_diag(7); needs no privilege. Where
-    netlink is refused (RestrictAddressFamilies=, no tcp_diag module) /proc/net/tcp tells the same, only slower.
+    That is listening TCP sockets, and UDP sockets that are bound and not connected. A dual-stack socket is one of
+    AF_INET6. Source: struct inet_diag_req_v2 in sock_diag(7); needs no privilege. Where netlink is refused
+    (RestrictAddressFamilies=, no tcp_diag module) /proc/net/tcp tells the same, only slower.
     Raises HostError when neither can be read.
     """
     try:
-        return _sockets(family, port, _LISTENING)
+        return _sockets(family, port, _LISTENING[protocol], protocol)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise HostError(f"the listening sockets of this host cannot be read by netlink or /proc: {reason}") from error
@@ -86,16 +92,16 @@ def established(ports: Collection[int]) -> set[int]:
     return found
 
 
-def holder(host: str, port: int, *, v6only: bool = False) -> FoundSocket | None:
+def holder(host: str, port: int, *, v6only: bool = False, protocol: int = socket.IPPROTO_TCP) -> FoundSocket | None:
     """Find a socket that keeps `host`:`port` from being bound: a listener before a connection, the same address first.
 
     Raises nothing: this is asked while an error is being told, and the answer may be that nobody can be found.
     """
-    for states in (_LISTENING, _ANY_STATE):
+    for states in (_LISTENING[protocol], _ANY_STATE):
         found: list[FoundSocket] = []
         for family in (socket.AF_INET, socket.AF_INET6):
             try:
-                found += _sockets(family, port, states)
+                found += _sockets(family, port, states, protocol)
             except OSError:
                 continue
         rivals = [entry for entry in found if _overlap(host, entry.host, v6only=v6only)]
@@ -228,23 +234,25 @@ def _overlap(ours: str, theirs: str, *, v6only: bool) -> bool:
     return (":" in ours) == (":" in theirs) and ANY_V4 in (ours, theirs)
 
 
-def _sockets(family: socket.AddressFamily, port: int, states: int) -> list[FoundSocket]:
+def _sockets(family: socket.AddressFamily, port: int, states: int, protocol: int) -> list[FoundSocket]:
     try:
-        return list(_dump(family, port, states))
+        return list(_dump(family, port, states, protocol))
     except OSError:
-        return list(_from_proc(family, port, states))
+        return list(_from_proc(family, port, states, protocol))
 
 
-def _dump(family: socket.AddressFamily, port: int, states: int) -> Iterator[FoundSocket]:
-    for body in _dumped(family, port, states):
+def _dump(family: socket.AddressFamily, port: int, states: int, protocol: int) -> Iterator[FoundSocket]:
+    for body in _dumped(family, port, states, protocol):
         entry = _from_message(family, body)
         # The kernel filters listeners by port, but be exact where a state's own loop does not.
         if port in (0, entry.port):
             yield entry
 
 
-def _dumped(family: socket.AddressFamily, port: int, states: int) -> Iterator[bytes]:
-    request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, states) + _PORTS.pack(port, 0) + _ANY_ID
+def _dumped(
+    family: socket.AddressFamily, port: int, states: int, protocol: int = socket.IPPROTO_TCP
+) -> Iterator[bytes]:
+    request = _REQUEST.pack(family, protocol, 0, states) + _PORTS.pack(port, 0) + _ANY_ID
     header = _HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
         netlink.send(header + request)
@@ -269,12 +277,14 @@ def _from_message(family: socket.AddressFamily, body: bytes) -> FoundSocket:
     (port,) = struct.unpack_from("!H", body, 4)
     host = socket.inet_ntop(family, body[8 : 8 + (4 if family == socket.AF_INET else 16)])
     *_, uid, inode = _TAIL.unpack_from(body, _MESSAGE_SIZE - _TAIL.size)
-    return FoundSocket(host, port, uid, inode)
+    (interface,) = struct.unpack_from("=I", body, _INTERFACE_AT)
+    return FoundSocket(host, port, uid, inode, interface)
 
 
-def _from_proc(family: socket.AddressFamily, port: int, states: int) -> Iterator[FoundSocket]:
-    """Read /proc/net/tcp or tcp6, as proc_net_tcp.rst in the kernel's documentation describes it."""
-    table = Path("/proc/net/tcp" if family == socket.AF_INET else "/proc/net/tcp6")
+def _from_proc(family: socket.AddressFamily, port: int, states: int, protocol: int) -> Iterator[FoundSocket]:
+    """Read /proc/net/tcp, tcp6, udp or udp6, as proc_net_tcp.rst in the kernel's documentation describes it."""
+    name = "tcp" if protocol == socket.IPPROTO_TCP else "udp"
+    table = Path(f"/proc/net/{name}" if family == socket.AF_INET else f"/proc/net/{name}6")
     yield from _parse(table.read_text().splitlines()[1:], family, port, states)
 
 

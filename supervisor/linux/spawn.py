@@ -23,7 +23,7 @@ from supervisor.errors import HostError
 from supervisor.linux.process import HELD_NAME, Child
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 FIRST_FD: Final = 3
 """sd_listen_fds(3): SD_LISTEN_FDS_START."""
@@ -60,9 +60,13 @@ class Command:
     stderr: str | None = None
 
 
-def close_inherited_fds() -> None:
+def close_inherited_fds(keep: Iterable[int] = ()) -> None:
     """Close whatever was left open by who started us, from 3 up. Called before anything of ours is opened."""
-    os.closerange(FIRST_FD, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    first = FIRST_FD
+    for fd in sorted(keep):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
 class FdWindow:

@@ -21,7 +21,8 @@ from supervisor.errors import HostError
 
 _SO_ATTACH_REUSEPORT_CBPF = 51
 _SO_BINDTOIFINDEX = 62
-_NO_INTERFACE = 0x7FFFFFFF
+NO_INTERFACE = 0x7FFFFFFF
+"""What a socket is bound to after `deafen`."""
 _INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter: code, jump if true, jump if false, k
 _NET = -0x100000 & 0xFFFFFFFF  # SKF_NET_OFF: the start of the IP header
 
@@ -173,10 +174,11 @@ def deafen(sock: socket.socket) -> None:
     4,546 leaves of an ordinary handoff over IPv6, and in 0 of 4,555 with this. The lookup
     (compute_score() in net/ipv4/inet_hashtables.c) skips a socket that is bound to another interface, SO_BINDTOIFINDEX
     takes numbers that no interface has, and it needs no privilege on a socket that is bound to none yet. Connections
-    that it has, and those in its queue, do not notice. Best effort: a refusal leaves that instant as it was.
+    that it has, and those in its queue, do not notice. Best effort: a refusal leaves that instant as it was
+    (a socket that is bound to a device is bound to another with CAP_NET_RAW alone).
     """
     with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, _NO_INTERFACE)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, NO_INTERFACE)
 
 
 @dataclass(frozen=True, slots=True)

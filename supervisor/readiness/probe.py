@@ -61,6 +61,11 @@ class Probe:
         for each in self._knocks:
             each.trust()
 
+    @property
+    def possible(self) -> bool:
+        """Whether there is a listener that can be probed. With none, `accepted` waits for nothing."""
+        return bool(self._knocks)
+
     async def accepted(self) -> None:
         """Wait until every listener's connection has been accepted. Ends only so, or by cancellation.
 

@@ -1,4 +1,7 @@
-"""When a generation counts as ready: it has said so and accepts; or, from servers that say nothing, it accepts."""
+"""When a generation counts as ready: it has said so and accepts; or, from servers that say nothing, it accepts.
+
+Where nothing can be accepted (UDP), that one which says nothing has lived for a while is all the evidence there is.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,10 @@ _LAST_WORD = 0.1
 class Accepting(Protocol):
     """What tells whether the generation accepts (`readiness.probe`)."""
 
+    @property
+    def possible(self) -> bool:
+        """Whether there is anything that it could accept."""
+
     async def accepted(self) -> None:
         """Wait until it does; quick at first each time it is called."""
 
@@ -38,20 +45,24 @@ class Terms:
 
 
 async def ready(channel: Channel, probe: Accepting, terms: Terms, on_word: Callable[[str], None]) -> str:
-    """Wait until the generation can serve; tells by what it was known: `pipe`, `notify` or `accept`.
+    """Wait until the generation can serve; tells by what it was known: `pipe`, `notify`, `accept` or `silence`.
 
     `on_word` is called when it has said so, before it is probed. Raises ClosedWithoutWordError.
     """
     if terms.method == "accept":
-        await probe.accepted()
-        return "accept"
+        await (probe.accepted() if probe.possible else asyncio.sleep(SILENCE))
+        return _without_a_word(probe)
     how = await _word_while_probing(channel, probe, terms)
     if how is None:
-        return "accept"
+        return _without_a_word(probe)
     on_word(how)
     if terms.probe_after_word:
         await probe.accepted()
     return how
+
+
+def _without_a_word(probe: Accepting) -> str:
+    return "accept" if probe.possible else "silence"
 
 
 async def _word_while_probing(channel: Channel, probe: Accepting, terms: Terms) -> str | None:

@@ -23,6 +23,16 @@ from tests.harness.output import DEADLINE, Event, Output, piped
 
 _numbers = itertools.count(1)
 
+_HAND_OVER = """
+import fcntl, os, sys
+fds = [fcntl.fcntl(int(word), fcntl.F_DUPFD_CLOEXEC, 100) for word in sys.argv[1].split()]
+for number, fd in enumerate(fds, 3):
+    os.dup2(fd, number)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(fds))}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""What systemd does before its exec: sockets at 3, 4, ... and the pid that they are meant for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -45,6 +55,8 @@ class Supervisor:
         self.connections = folder / "connections.log"
         self.control = folder / "control.sock"
         self.path = folder / "gapless.toml"
+        self.handed: dict[str, socket.socket] = {}
+        """Sockets that it is started with, as systemd would."""
         self.may_trace = False
         """The server's own tracebacks are expected."""
         self.tables: dict[str, Any] = {
@@ -88,15 +100,19 @@ class Supervisor:
         self.path.write_text(_toml(self.tables))
 
     def spawn(self, environment: Mapping[str, str] | None = None) -> None:
-        """Start it, and wait for nothing."""
+        """Start it, and wait for nothing. It is handed what `handed` has, by name."""
         if not self.path.exists():
             self.configure()
+        fds = [sock.fileno() for sock in self.handed.values()]
+        named = {"LISTEN_FDNAMES": ":".join(self.handed)} if fds else {}
+        launcher = [sys.executable, "-c", _HAND_OVER, " ".join(map(str, fds))] if fds else []
         self.process = subprocess.Popen(
-            [*self.network.prefix, *_gapless(), "run", str(self.path)],
+            [*self.network.prefix, *launcher, *_gapless(), "run", str(self.path)],
+            pass_fds=fds,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=self._environment | dict(environment or {}),
+            env=self._environment | named | dict(environment or {}),
             cwd=ROOT,
             text=True,
             start_new_session=True,
@@ -135,7 +151,7 @@ class Supervisor:
         """Now, as a place in the events."""
         return len(self.output.events)
 
-    def event(self, name: str, since: int = 0, timeout: float = DEADLINE, **fields: Any) -> Event:  # noqa: ANN401 - JSON
+    def event(self, name: str, /, since: int = 0, timeout: float = DEADLINE, **fields: Any) -> Event:  # noqa: ANN401 - JSON
         """Wait for the first event of that name (and fields) since the mark."""
         return self.output.event(since, timeout, event=name, **fields)
 

@@ -108,11 +108,11 @@ def test_a_spare_is_the_next_member_and_goes_when_it_is_not_needed() -> None:
             listener.join(member)
         listener.steer(3)
         listener.leave(1)
-        assert list(listener._order.members) == [-1, 2, 3]
+        assert list(listener._order.members) == [-2, 2, 3]
         listener.join(4)
         assert list(listener._order.members) == [4, 2, 3]
         listener.leave(2)
-        assert list(listener._order.members) == [4, -1, 3]
+        assert list(listener._order.members) == [4, -2, 3]
         listener.withdraw(4)  # a candidate that no process was told of
         assert listener.members == (3,)
         listener.join(5)

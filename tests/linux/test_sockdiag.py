@@ -28,7 +28,7 @@ def test_netlink_and_proc_tell_the_same(family: socket.AddressFamily, host: str)
         expected = sockdiag.FoundSocket(host, port, os.geteuid(), os.fstat(sock.fileno()).st_ino)
         assert sockdiag.listening(family, port) == [expected]
         assert expected in sockdiag.listening(family)
-        assert list(sockdiag._from_proc(family, port, sockdiag._LISTENING)) == [expected]
+        assert list(sockdiag._from_proc(family, port, 1 << sockdiag._LISTEN, socket.IPPROTO_TCP)) == [expected]
 
 
 def test_without_netlink_proc_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
