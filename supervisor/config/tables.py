@@ -247,6 +247,9 @@ class Configuration(_Table):
         check, warm_up = self._http_check(), self.ready.warm_up
         asked = [check.listener] if check else []
         asked += [warm_up.wanted(self._first_stream()).listener] if warm_up else []
+        datagrams = {each.name for each in self.addresses() if str(each).startswith("udp:")}
+        for name in (each for each in asked if each in datagrams):
+            raise ValueError(f'ready: "{name}" takes datagrams: want a TCP or Unix listener for http and warm_up')
         for name in (each for each in asked if each in shared):
             raise ValueError(
                 f'ready: "{name}" is a socket of all generations, so that another than the candidate may answer there: '
