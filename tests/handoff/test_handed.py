@@ -1,12 +1,14 @@
 """Sockets handed over at the start, by a launcher that does what systemd does."""
 
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from supervisor.linux.sockdiag import waiting
 from tests.harness.load import Load
 from tests.harness.supervisor import Supervisor, answer
 
@@ -51,6 +53,25 @@ def test_clients_wait_in_it_before_and_between_and_none_is_lost(
     between = [ask(systemds) for _ in range(5)]
     supervisor.start(v1)
     assert [answer(each).version for each in between] == ["v1"] * 5
+
+
+def test_while_the_last_one_finishes_new_clients_wait_for_the_next_start(
+    supervisor: Supervisor, systemds: socket.socket, v1: Path, v2: Path
+) -> None:
+    supervisor.start(v1)
+    supervisor.upgrade(v2)
+    supervisor.event("generation_ended", generation=1)
+    slow = supervisor.ask("/slow?ms=1500")
+    supervisor.get()  # accepted after it
+    mark = supervisor.signal(signal.SIGTERM)
+    supervisor.event("generation_told", mark, generation=2)
+    early = ask(systemds)
+    assert waiting(systemds) == 1
+    assert answer(slow).status == 200
+    assert supervisor.ended() == 0
+    supervisor.output.close()
+    supervisor.start(v1)
+    assert answer(early).version == "v1"
 
 
 def test_a_child_has_what_is_meant_for_it_alone(supervisor: Supervisor, systemds: socket.socket, v1: Path) -> None:
