@@ -148,26 +148,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from supervisor.daemon_imports import load_with_care  # noqa: PLC0415 - only this command is the daemon
-
-    load_with_care()
-    from supervisor.config import reading  # noqa: PLC0415 - the other commands do without the models
-    from supervisor.daemon import run  # noqa: PLC0415 - only this command is the daemon
+    from supervisor.config.source import Source  # noqa: PLC0415 - the other commands do without it
+    from supervisor.daemon_start import start  # noqa: PLC0415 - only this command is the daemon
 
     by_file = arguments.config is not None
     if by_file == bool(arguments.listen or arguments.words):
         raise UsageError("give either a configuration file, or --listen ADDR -- COMMAND")
     if not by_file and not (arguments.listen and arguments.words):
         raise UsageError("without a configuration file both are needed: --listen ADDR -- COMMAND")
-    if by_file:
-        if arguments.socket or arguments.service:
-            raise UsageError("the configuration file says socket and service itself: leave --socket and --service out")
-        path = arguments.config.absolute()
-        return run(lambda: reading.load(path))
-    configuration = reading.from_arguments(
-        arguments.words, arguments.listen, name=arguments.service, socket=arguments.socket
-    )
-    return run(lambda: configuration)
+    if not by_file:
+        return start(
+            Source.of_arguments(arguments.words, arguments.listen, name=arguments.service, socket=arguments.socket)
+        )
+    if arguments.socket or arguments.service:
+        raise UsageError("the configuration file says socket and service itself: leave --socket and --service out")
+    return start(Source.of_file(arguments.config.absolute()))
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -13,8 +13,6 @@ import structlog
 import uvloop
 
 from supervisor import __version__
-from supervisor.config import reading
-from supervisor.config.summary import summary
 from supervisor.control.api import BadRequestError
 from supervisor.control.clock import Clock
 from supervisor.control.desk import ABORT, KEPT, Desk, as_event
@@ -35,7 +33,6 @@ from supervisor.engine.journal import Journal
 from supervisor.engine.lookout import Lookout
 from supervisor.engine.loop import Engine, Step
 from supervisor.errors import OperatorError
-from supervisor.linux import handed as handed_over
 from supervisor.linux import process, sockdiag, spawn
 from supervisor.linux.listener import is_handed
 from supervisor.linux.lock import Lock
@@ -49,49 +46,42 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
-    from supervisor.config.tables import Configuration
+    from supervisor.config.settings import Settings
+    from supervisor.config.source import Source
     from supervisor.control.api import Terms
     from supervisor.control.auth import Peer
     from supervisor.control.desk import Promise
     from supervisor.core.model import Release
     from supervisor.core.outcome import Outcome
-    from supervisor.daemon_ways import Load
+    from supervisor.linux.handed import Handed
     from supervisor.linux.listeners import Listeners, Place
 
 _log = structlog.get_logger()
-
-_WINDOW = 64
-"""fds set aside for children: as many listeners as that less one (the readiness pipe)."""
 
 DRAINED, CUT_SHORT = 0, 6
 """Exit statuses: everything ended by itself; something had to be killed."""
 
 
-def run(load: Load) -> int:
-    """Supervise one service until it is stopped. `load` reads its configuration, now and at each handoff.
+def run(source: Source, window: spawn.FdWindow, handed: list[Handed]) -> int:
+    """Supervise one service until it is stopped. The reading of its configuration has begun.
 
     Returns the exit status. Raises OperatorError or HostError if it cannot begin; nothing has been started then.
     """
-    handed = handed_over.take(os.environ, spawn.FIRST_FD + _WINDOW)
-    spawn.close_inherited_fds(each.socket.fileno() for each in handed)
-    window = spawn.FdWindow(_WINDOW)
-    configuration = load()
-    if len(configuration.listen) >= _WINDOW:
-        raise OperatorError(f"{len(configuration.listen)} listeners are too many: {_WINDOW - 1} at most")
-    return uvloop.run(_run(configuration, load, window, handed))
+    settings = source.first()
+    if len(settings.launch.listen) >= window.size:  # one more is for the readiness pipe
+        raise OperatorError(f"{len(settings.launch.listen)} listeners are too many: {window.size - 1} at most")
+    return uvloop.run(_run(settings, source, window, handed))
 
 
-async def _run(
-    configuration: Configuration, load: Load, window: spawn.FdWindow, handed: list[handed_over.Handed]
-) -> int:
-    name = configuration.service.name
-    lock = Lock(state_dir(name, configuration.service.state_dir) / "lock", f"service {name}")
+async def _run(settings: Settings, source: Source, window: spawn.FdWindow, handed: list[Handed]) -> int:
+    name = settings.service
+    lock = Lock(state_dir(name, settings.state_dir) / "lock", f"service {name}")
     configure_log()
-    release = pin(configuration.launch())
+    release = pin(settings.launch)
     listeners = open_listeners(addresses(release.launch.listen), handed)
     process.become_subreaper()
-    daemon = Daemon(load, configuration, listeners, window)
-    server = ControlServer(control_socket(name, configuration.control.socket), daemon)
+    daemon = Daemon(source, settings, listeners, window)
+    server = ControlServer(control_socket(name, settings.control), daemon)
     await server.start()
     try:
         daemon.begin(release)
@@ -105,12 +95,12 @@ async def _run(
 class Daemon:
     """One service under supervision."""
 
-    def __init__(self, load: Load, configuration: Configuration, listeners: Listeners, window: spawn.FdWindow) -> None:
-        self._configuration = configuration
+    def __init__(self, source: Source, settings: Settings, listeners: Listeners, window: spawn.FdWindow) -> None:
+        self._settings = settings
         self._listeners = listeners
-        self._runtime = runtime_dir(configuration.service.name)
-        state = state_dir(configuration.service.name, configuration.service.state_dir)
-        self._name = configuration.service.name
+        self._name = settings.service
+        self._runtime = runtime_dir(self._name)
+        state = state_dir(self._name, settings.state_dir)
         self._began = time.time()
         self._systemd = Systemd.from_environment()
         self._desk = Desk()
@@ -120,7 +110,7 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_log_bug)
         self._over = self._loop.create_future()
-        self._engine = Engine(State(policy=configuration.policy()), self._loop, self._journal, self._observe)
+        self._engine = Engine(State(policy=settings.policy), self._loop, self._journal, self._observe)
         self._hands = Executor(
             engine=self._engine,
             listeners=listeners,
@@ -129,7 +119,7 @@ class Daemon:
             open_channel=self._open_channel,
             pin_again=pin_again,
         )
-        ways = Ways(self._engine, self._instances, listeners, load, configuration)
+        ways = Ways(self._engine, self._instances, listeners, source, settings)
         looks = Lookout(engine=self._engine, listeners=listeners, instances=self._instances, ways=ways.table())
         self._sights = Sights(self._instances, listeners, ways)
         self._engine.connect(self._hands, looks)
@@ -139,7 +129,7 @@ class Daemon:
         self._handle_signals()
         for listener in self._listeners:
             _log.info("listening", name=listener.address.name, address=str(listener))
-        self._engine.post(events.Begun(at=self._engine.now(), release=release, policy=self._configuration.policy()))
+        self._engine.post(events.Begun(at=self._engine.now(), release=release, policy=self._settings.policy))
 
     async def ended(self) -> int:
         """Wait for the end; the exit status."""
@@ -321,6 +311,9 @@ def _log_bug(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 def check(path: Path) -> list[str]:
     """What a configuration amounts to on this host, in lines. Raises OperatorError; starts and binds nothing."""
+    from supervisor.config import reading  # noqa: PLC0415 - the daemon does without the models
+    from supervisor.config.summary import summary  # noqa: PLC0415 - likewise
+
     configuration = reading.load(path)
     release = pin(configuration.launch())
     listening = ", ".join(f"{each.name} {each}" for each in configuration.addresses())

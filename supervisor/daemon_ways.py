@@ -21,15 +21,13 @@ from supervisor.releases.pin import digest, pin, recall
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from supervisor.config.tables import Configuration
+    from supervisor.config.settings import Settings
+    from supervisor.config.source import Source
     from supervisor.core.policy import HttpCheck, WarmUp
     from supervisor.engine.instances import Instances
     from supervisor.engine.loop import Engine
     from supervisor.linux.listeners import Listeners
     from supervisor.readiness.http import Door
-
-    Load = Callable[[], Configuration]
-    """Reads the configuration as it is now. Raises ConfigurationError."""
 
 _log = structlog.get_logger()
 
@@ -44,8 +42,8 @@ class Ways:
     _engine: Engine
     _instances: Instances
     _listeners: Listeners
-    _load: Load
-    _running: Configuration
+    _source: Source
+    _running: Settings
     _probes: dict[int, Probe] = field(default_factory=dict)
     """Under way, by generation."""
 
@@ -62,27 +60,26 @@ class Ways:
         return tuple(place.name for place in self._listeners.of(sockets) if place.listener in waiting)
 
     async def _verify(self, watch: due.VerifyRelease) -> events.Event:
-        at, handoff = self._engine.now(), watch.handoff
+        handoff = watch.handoff
         try:
             if watch.request.ask is Ask.ROLLBACK and watch.previous is not None:
-                release = await asyncio.to_thread(recall, watch.previous)
-                return events.Verified(at=at, handoff=handoff, release=release, policy=self._engine.state.policy)
-            configuration = self._load()
-            self._refuse_what_needs_a_restart(configuration)
-            return events.Verified(
-                at=at, handoff=handoff, release=pin(configuration.launch()), policy=configuration.policy()
-            )
+                release, policy = await asyncio.to_thread(recall, watch.previous), self._engine.state.policy
+            else:
+                settings = await self._source.now()
+                self._refuse_what_needs_a_restart(settings)
+                release, policy = pin(settings.launch), settings.policy
+            return events.Verified(at=self._engine.now(), handoff=handoff, release=release, policy=policy)
         except ConfigurationError as refused:
             failure = Failure(Reason.INVALID_CONFIGURATION, str(refused))
         except ReleaseError as refused:
             failure = Failure(Reason.BAD_RELEASE, str(refused))
-        return events.Refused(at=at, handoff=handoff, failure=failure)
+        return events.Refused(at=self._engine.now(), handoff=handoff, failure=failure)
 
-    def _refuse_what_needs_a_restart(self, new: Configuration) -> None:
+    def _refuse_what_needs_a_restart(self, new: Settings) -> None:
         old = self._running
         for key, was, now in (
-            ("service.name", old.service.name, new.service.name),
-            ("service.state_dir", old.service.state_dir, new.service.state_dir),
+            ("service.name", old.service, new.service),
+            ("service.state_dir", old.state_dir, new.state_dir),
             ("control", old.control, new.control),
         ):
             if was != now:

@@ -5,9 +5,7 @@ Every key is validated and unknown ones are refused. An error names key, value a
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,46 +13,33 @@ from typing import Any
 from pydantic import ValidationError
 
 from supervisor.config.faults import sentence
+from supervisor.config.source import contents
 from supervisor.config.tables import Configuration
 from supervisor.errors import ConfigurationError
 
-_LARGEST = 1 << 20
-"""Bytes of a file. One that somebody wrote has a thousandth of it."""
+_LARGEST_SHOWN = 200
+"""Characters of what tomllib says."""
 
 
 def load(path: Path) -> Configuration:
     """Read and check a file. Raises ConfigurationError, with every fault that was found."""
+    return from_text(contents(path), str(path))
+
+
+def from_text(text: bytes, source: str) -> Configuration:
+    """Check what a file says; `source` is what it is called. Raises ConfigurationError likewise."""
     try:
-        return parse(tomllib.loads(_text(path)), str(path))
-    except OSError as refused:
-        raise ConfigurationError(f"{path} cannot be read: {refused.strerror or refused}") from refused
+        return parse(tomllib.loads(text.decode()), source)
     except UnicodeDecodeError as wrong:
-        raise ConfigurationError(f"{path} is not UTF-8 text (byte {wrong.start}): save it as UTF-8") from wrong
+        raise ConfigurationError(f"{source} is not UTF-8 text (byte {wrong.start}): save it as UTF-8") from wrong
     except ValueError as wrong:  # TOMLDecodeError, and what int() and date() say of what looked like one
-        raise ConfigurationError(f"{path} is not TOML: {_one_line(wrong)}") from wrong
+        raise ConfigurationError(f"{source} is not TOML: {_one_line(wrong)}") from wrong
     except RecursionError:
-        raise ConfigurationError(f"{path} is nested too deeply: want tables of plain values") from None
-
-
-def _text(path: Path) -> str:
-    """Of a plain file and nothing else: a pipe would keep the daemon waiting."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise ConfigurationError(f"{path} is not a file: want the path of a configuration (TOML)")
-        if found.st_size > _LARGEST:
-            raise ConfigurationError(f"{path} has {found.st_size} bytes: want a configuration of at most {_LARGEST}")
-        return os.read(descriptor, _LARGEST).decode()
-    finally:
-        os.close(descriptor)
+        raise ConfigurationError(f"{source} is nested too deeply: want tables of plain values") from None
 
 
 def _one_line(wrong: ValueError) -> str:
     return "".join(each if each.isprintable() else "?" for each in str(wrong))[:_LARGEST_SHOWN]
-
-
-_LARGEST_SHOWN = 200
 
 
 def from_arguments(command: list[str], addresses: list[str], *, name: str | None, socket: str | None) -> Configuration:

@@ -8,7 +8,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from supervisor.linux import process
+from supervisor.linux import errand, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -130,7 +130,7 @@ class Instances:
 
     def reap_orphans(self) -> None:
         """Take the statuses of dead processes that nobody else waits for."""
-        process.reap_orphans(each.pid for each in self)
+        process.reap_orphans({each.pid for each in self} | errand.running())
 
     def _strays(self, instance: Instance) -> set[int]:
         """Processes of a run that are not below its main one: of its group, or orphans that bear its number."""

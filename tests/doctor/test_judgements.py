@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import daemon
+from supervisor import daemon_start
 from supervisor.doctor import kernel, needs, network, places, rights
 from supervisor.doctor.finding import Finding, Level
 from supervisor.doctor.needs import Listening, Needs
@@ -89,7 +89,7 @@ def test_files() -> None:
 
 
 def test_more_listeners_and_longer_drains_need_more_files() -> None:
-    assert needs.WINDOW == daemon._WINDOW
+    assert needs.WINDOW == daemon_start._WINDOW
     one, two = Needs(listeners=(HTTP,)), Needs(listeners=(HTTP, LOW))
     assert Needs().files < one.files < two.files < replace(two, draining=9).files
 
