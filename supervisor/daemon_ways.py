@@ -107,7 +107,8 @@ class Ways:
             return events.NotReady(at=self._engine.now(), **about, failure=Failure(Reason.CLOSED_READY))
         finally:
             probe.close()
-            del self._probes[watch.generation]
+            if self._probes.get(watch.generation) is probe:  # and not the next run's, which may have begun
+                del self._probes[watch.generation]
             mend(self._listeners)
         if watch.warm_up is not None:
             await self._warm_up(watch, watch.warm_up)

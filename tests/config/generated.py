@@ -1,5 +1,6 @@
 """Configurations as hypothesis makes them: right ones, wrong ones, and right ones with something wrong in them."""
 
+from copy import deepcopy
 from typing import Any
 
 from hypothesis import strategies as st
@@ -30,6 +31,7 @@ ADDRESSES = st.one_of(
     st.builds("[{}]:{}".format, st.ip_addresses(v=6), st.integers(0, 65535)),
     st.builds("[fe80::1%{}]:{}".format, st.sampled_from(["eth0", "1", "9" * 30]), st.integers(0, 65535)),
     st.builds(":{}".format, st.integers(0, 65535)),
+    st.sampled_from(["unix:/run/web/http.sock", "unix:/run/a%b.sock"]),
 )
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=10)
 
@@ -53,8 +55,10 @@ SERVICES = table(
         "state_dir": st.just("/nowhere"),
     },
 )
+SHARING = st.sampled_from(["reuseport", "shared"])
 LISTENERS = table(
-    {"address": ADDRESSES}, {"name": NAMES, "backlog": st.integers(1, 65535), "mode": st.just("reuseport")}
+    {"address": ADDRESSES},
+    {"name": NAMES, "backlog": st.integers(1, 65535), "mode": SHARING},
 )
 ASKING = {"headers": st.just({"Host": "web"}), "tls": st.booleans(), "timeout": DURATIONS}
 STATUSES = st.sampled_from([200, "200-299", [200, "404"]])
@@ -82,7 +86,7 @@ RIGHT = table(
 @st.composite
 def spoilt(draw: st.DrawFn) -> dict[str, Any]:
     """A right one of which some values, or whole tables, are something else."""
-    made: dict[str, Any] = draw(RIGHT)
+    made: dict[str, Any] = deepcopy(draw(RIGHT))  # some of it is the same object in every example
     for _ in range(draw(st.integers(1, 3))):
         place: Any = made
         while True:

@@ -48,7 +48,19 @@ def refusal(path: Path, text: str | bytes) -> str:
         (SERVICE + LISTEN.replace("127.0.0.1", "web.example"), "is not an IP address (host names are not looked up)"),
         (SERVICE + LISTEN.replace('"127.0.0.1:8080"', "8080"), "listen[0].address = 8080: want an address, such as"),
         (SERVICE + LISTEN.replace("127", "http://127"), "want it without the scheme, such as 127.0.0.1:8080"),
-        (SERVICE + LISTEN.replace("127.0.0.1:8080", "unix:/run/x"), "want a TCP address"),
+        (
+            SERVICE + LISTEN.replace("127.0.0.1:8080", "unix:run/x"),
+            "is no full path of a socket: write unix:/full/path",
+        ),
+        (BOTH + 'socket_mode = "0600"\n', "socket_mode means nothing here: it belongs to a Unix socket with a path"),
+        (
+            SERVICE + LISTEN.replace("127.0.0.1:8080", "unix:@x") + 'mode = "reuseport"\n',
+            'abstract socket: want "shared"',
+        ),
+        (
+            BOTH + 'mode = "shared"\n[ready]\nmethod = "http"\n',
+            "is a socket of all generations, so that another than the candidate may answer there",
+        ),
         (BOTH + LISTEN, 'listen: address = "127.0.0.1:8080" is there 2 times: want it once'),
         (BOTH + "[ready]\ntimeout = 30\n", 'ready.timeout = 30: want it in quotes and with a unit: "500ms", "30s"'),
         (BOTH + '[ready]\ntimeout = "30"\n', 'ready.timeout = "30": want it with a unit: "500ms"'),
