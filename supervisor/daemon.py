@@ -24,10 +24,12 @@ from supervisor.control.status import document, doing_now
 from supervisor.core import effects, events
 from supervisor.core.chronicle import chronicle, durations, ready_to_steered
 from supervisor.core.model import Ask, Life, Mode, Request, State
+from supervisor.daemon_given import MOST_LISTENERS, Given, take
 from supervisor.daemon_listeners import open_listeners
 from supervisor.daemon_sights import Sights
 from supervisor.daemon_ways import Ways
 from supervisor.engine.addresses import addresses
+from supervisor.engine.contract import EINHORN
 from supervisor.engine.executor import Executor
 from supervisor.engine.history import History
 from supervisor.engine.instances import Instances
@@ -35,8 +37,7 @@ from supervisor.engine.journal import Journal
 from supervisor.engine.lookout import Lookout
 from supervisor.engine.loop import Engine, Step
 from supervisor.errors import OperatorError
-from supervisor.linux import handed as handed_over
-from supervisor.linux import process, sockdiag, spawn
+from supervisor.linux import process, sockdiag
 from supervisor.linux.listener import is_handed
 from supervisor.linux.lock import Lock
 from supervisor.linux.sdnotify import Systemd
@@ -46,7 +47,7 @@ from supervisor.releases.pin import pin, pin_again
 from supervisor.telemetry.log import configure as configure_log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
 
     from supervisor.config.tables import Configuration
@@ -60,9 +61,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 
-_WINDOW = 64
-"""fds set aside for children: as many listeners as that less one (the readiness pipe)."""
-
 DRAINED, CUT_SHORT = 0, 6
 """Exit statuses: everything ended by itself; something had to be killed."""
 
@@ -72,25 +70,21 @@ def run(load: Load) -> int:
 
     Returns the exit status. Raises OperatorError or HostError if it cannot begin; nothing has been started then.
     """
-    handed = handed_over.take(os.environ, spawn.FIRST_FD + _WINDOW)
-    spawn.close_inherited_fds(each.socket.fileno() for each in handed)
-    window = spawn.FdWindow(_WINDOW)
+    given = take()
     configuration = load()
-    if len(configuration.listen) >= _WINDOW:
-        raise OperatorError(f"{len(configuration.listen)} listeners are too many: {_WINDOW - 1} at most")
-    return uvloop.run(_run(configuration, load, window, handed))
+    if len(configuration.listen) > MOST_LISTENERS:
+        raise OperatorError(f"{len(configuration.listen)} listeners are too many: {MOST_LISTENERS} at most")
+    return uvloop.run(_run(configuration, load, given))
 
 
-async def _run(
-    configuration: Configuration, load: Load, window: spawn.FdWindow, handed: list[handed_over.Handed]
-) -> int:
+async def _run(configuration: Configuration, load: Load, given: Given) -> int:
     name = configuration.service.name
     lock = Lock(state_dir(name, configuration.service.state_dir) / "lock", f"service {name}")
     configure_log()
     release = pin(configuration.launch())
-    listeners = open_listeners(addresses(release.launch.listen), handed)
+    listeners = open_listeners(addresses(release.launch.listen), given.handed)
     process.become_subreaper()
-    daemon = Daemon(load, configuration, listeners, window)
+    daemon = Daemon(load, configuration, listeners, given)
     server = ControlServer(control_socket(name, configuration.control.socket), daemon)
     await server.start()
     try:
@@ -105,7 +99,7 @@ async def _run(
 class Daemon:
     """One service under supervision."""
 
-    def __init__(self, load: Load, configuration: Configuration, listeners: Listeners, window: spawn.FdWindow) -> None:
+    def __init__(self, load: Load, configuration: Configuration, listeners: Listeners, given: Given) -> None:
         self._configuration = configuration
         self._listeners = listeners
         self._runtime = runtime_dir(configuration.service.name)
@@ -125,7 +119,8 @@ class Daemon:
             engine=self._engine,
             listeners=listeners,
             instances=self._instances,
-            window=window,
+            window=given.window,
+            open_files=given.open_files,
             open_channel=self._open_channel,
             pin_again=pin_again,
         )
@@ -251,8 +246,10 @@ class Daemon:
     def _ignore_signal(self, number: signal.Signals) -> None:
         _log.warning("signal_ignored", signal=number.name, what="replacing the supervisor itself is not there yet")
 
-    def _open_channel(self, generation: int, run: int, owner: int | None) -> Channel:
-        return Channel(self._runtime / f"notify-{generation}.{run}.sock", owner)
+    def _open_channel(self, generation: int, run: int, owner: int | None, dialects: Sequence[str]) -> Channel:
+        name = f"{generation}.{run}.sock"
+        ack = self._runtime / f"ack-{name}" if EINHORN in dialects else None
+        return Channel(self._runtime / f"notify-{name}", owner, ack)
 
     # ---- what is told of each step
 
