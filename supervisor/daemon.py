@@ -22,10 +22,12 @@ from supervisor.control.status import document, doing_now
 from supervisor.core import effects, events
 from supervisor.core.chronicle import chronicle, durations, ready_to_steered
 from supervisor.core.model import Ask, Life, Mode, Request, State
+from supervisor.daemon_given import MOST_LISTENERS, Given
 from supervisor.daemon_listeners import open_listeners
 from supervisor.daemon_sights import Sights
 from supervisor.daemon_ways import Ways
 from supervisor.engine.addresses import addresses
+from supervisor.engine.contract import EINHORN
 from supervisor.engine.executor import Executor
 from supervisor.engine.history import History
 from supervisor.engine.instances import Instances
@@ -33,7 +35,7 @@ from supervisor.engine.journal import Journal
 from supervisor.engine.lookout import Lookout
 from supervisor.engine.loop import Engine, Step
 from supervisor.errors import OperatorError
-from supervisor.linux import process, sockdiag, spawn
+from supervisor.linux import process, sockdiag
 from supervisor.linux.listener import is_handed
 from supervisor.linux.lock import Lock
 from supervisor.linux.sdnotify import Systemd
@@ -43,7 +45,7 @@ from supervisor.releases.pin import pin, pin_again
 from supervisor.telemetry.log import configure as configure_log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
 
     from supervisor.config.settings import Settings
@@ -53,7 +55,6 @@ if TYPE_CHECKING:
     from supervisor.control.desk import Promise
     from supervisor.core.model import Release
     from supervisor.core.outcome import Outcome
-    from supervisor.linux.handed import Handed
     from supervisor.linux.listeners import Listeners, Place
 
 _log = structlog.get_logger()
@@ -62,25 +63,25 @@ DRAINED, CUT_SHORT = 0, 6
 """Exit statuses: everything ended by itself; something had to be killed."""
 
 
-def run(source: Source, window: spawn.FdWindow, handed: list[Handed]) -> int:
+def run(source: Source, given: Given) -> int:
     """Supervise one service until it is stopped. The reading of its configuration has begun.
 
     Returns the exit status. Raises OperatorError or HostError if it cannot begin; nothing has been started then.
     """
     settings = source.first()
-    if len(settings.launch.listen) >= window.size:  # one more is for the readiness pipe
-        raise OperatorError(f"{len(settings.launch.listen)} listeners are too many: {window.size - 1} at most")
-    return uvloop.run(_run(settings, source, window, handed))
+    if len(settings.launch.listen) > MOST_LISTENERS:
+        raise OperatorError(f"{len(settings.launch.listen)} listeners are too many: {MOST_LISTENERS} at most")
+    return uvloop.run(_run(settings, source, given))
 
 
-async def _run(settings: Settings, source: Source, window: spawn.FdWindow, handed: list[Handed]) -> int:
+async def _run(settings: Settings, source: Source, given: Given) -> int:
     name = settings.service
     lock = Lock(state_dir(name, settings.state_dir) / "lock", f"service {name}")
     configure_log()
     release = pin(settings.launch)
-    listeners = open_listeners(addresses(release.launch.listen), handed)
+    listeners = open_listeners(addresses(release.launch.listen), given.handed)
     process.become_subreaper()
-    daemon = Daemon(source, settings, listeners, window)
+    daemon = Daemon(source, settings, listeners, given)
     server = ControlServer(control_socket(name, settings.control), daemon)
     await server.start()
     try:
@@ -95,7 +96,7 @@ async def _run(settings: Settings, source: Source, window: spawn.FdWindow, hande
 class Daemon:
     """One service under supervision."""
 
-    def __init__(self, source: Source, settings: Settings, listeners: Listeners, window: spawn.FdWindow) -> None:
+    def __init__(self, source: Source, settings: Settings, listeners: Listeners, given: Given) -> None:
         self._settings = settings
         self._listeners = listeners
         self._name = settings.service
@@ -115,7 +116,8 @@ class Daemon:
             engine=self._engine,
             listeners=listeners,
             instances=self._instances,
-            window=window,
+            window=given.window,
+            open_files=given.open_files,
             open_channel=self._open_channel,
             pin_again=pin_again,
         )
@@ -241,8 +243,10 @@ class Daemon:
     def _ignore_signal(self, number: signal.Signals) -> None:
         _log.warning("signal_ignored", signal=number.name, what="replacing the supervisor itself is not there yet")
 
-    def _open_channel(self, generation: int, run: int, owner: int | None) -> Channel:
-        return Channel(self._runtime / f"notify-{generation}.{run}.sock", owner)
+    def _open_channel(self, generation: int, run: int, owner: int | None, dialects: Sequence[str]) -> Channel:
+        name = f"{generation}.{run}.sock"
+        ack = self._runtime / f"ack-{name}" if EINHORN in dialects else None
+        return Channel(self._runtime / f"notify-{name}", owner, ack)
 
     # ---- what is told of each step
 

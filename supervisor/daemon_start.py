@@ -7,44 +7,28 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from supervisor.linux import spawn
+from supervisor.daemon_given import take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from supervisor.config.source import Source
-    from supervisor.linux.handed import Handed
-
-_WINDOW = 64
-"""fds set aside for children: as many listeners as that less one (the readiness pipe)."""
 
 
 def start(source: Source) -> int:
     """Supervise a service until it is stopped; the exit status. Raises OperatorError or HostError, as `daemon.run`."""
-    handed = _handed()
-    spawn.close_inherited_fds(each.socket.fileno() for each in handed)
-    window = spawn.FdWindow(_WINDOW)
+    given = take()
     source.begin()
     with _absent("rich"):
         import_module("structlog")
     from supervisor.daemon import run  # noqa: PLC0415 - large, and the reader is at work meanwhile
 
-    return run(source, window, handed)
-
-
-def _handed() -> list[Handed]:
-    """The sockets that systemd hands over, if it does."""
-    if "LISTEN_FDS" not in os.environ:
-        return []
-    from supervisor.linux.handed import take  # noqa: PLC0415 - most services bind their own
-
-    return take(os.environ, spawn.FIRST_FD + _WINDOW)
+    return run(source, given)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ _METHODS = {
     "auto": "by a line on the readiness pipe or sd_notify; of one that says nothing by accepting a connection",
     "pipe": "by a line on the readiness pipe",
     "notify": "by READY=1 to sd_notify",
+    "einhorn": "by an ack in einhorn's way",
     "accept": "by accepting a connection",
     "http": "by its answers over HTTP",
 }
@@ -18,7 +19,7 @@ _METHODS = {
 
 def summary(configuration: Configuration) -> list[str]:
     """How a generation is started, found ready, replaced and ended: a line each."""
-    ready, handoff, drain = configuration.ready, configuration.handoff, configuration.drain
+    ready, handoff = configuration.ready, configuration.handoff
     probed = ready.probe and ready.method not in {"accept", "http"}
     return [
         *_identity(configuration),
@@ -29,13 +30,13 @@ def summary(configuration: Configuration) -> list[str]:
             f"when dead:  started again at once, then after {_seconds(configuration.restart.delay)} and ever longer, "
             f"up to {_seconds(configuration.restart.longest)}"
         ),
-        f"stop:       {drain.signal}, and KILL after {_seconds(configuration.stop.timeout)}",
+        f"stop:       {configuration.drain_signal}, and KILL after {_seconds(configuration.stop.timeout)}",
     ]
 
 
 def _handoff(configuration: Configuration) -> str:
     handoff, drain = configuration.handoff, configuration.drain
-    ends = f"gets {drain.signal}, and KILL after {_seconds(drain.timeout)}"
+    ends = f"gets {configuration.drain_signal}, and KILL after {_seconds(drain.timeout)}"
     if handoff.mode == "exclusive":
         until = f"{_seconds(handoff.probation)} after it is ready" if handoff.probation else "it is ready"
         return (
@@ -50,14 +51,20 @@ def _identity(configuration: Configuration) -> list[str]:
     parts = [
         f"user {service.user}" if service.user else "",
         f"group {service.group}" if service.group else "",
+        f"groups {', '.join(service.groups) or 'none'}" if service.groups is not None else "",
+        f"capabilities {', '.join(service.capabilities) or 'none'}" if service.capabilities is not None else "",
         f"in {service.directory}" if service.directory else "",
         f"umask {service.umask}" if service.umask else "",
         f"limits {', '.join(service.limits)}" if service.limits else "",
+        f"nice {service.nice}" if service.nice is not None else "",
+        f"oom_score_adj {service.oom_score_adj}" if service.oom_score_adj is not None else "",
+        f"listener {service.stdin} as its standard input" if service.stdin else "",
         f"output to {service.stdout}" if service.stdout else "",
         f"errors to {service.stderr}" if service.stderr else "",
     ]
     said = ", ".join(part for part in parts if part)
-    return [f"runs with:  {said}"] if said else []
+    lines = [f"runs with:  {said}"] if said else []
+    return [*lines, f"dialects:   {', '.join(service.dialects)}"] if service.dialects else lines
 
 
 def _seconds(seconds: float) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import pwd
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from supervisor.config import values
+from supervisor.config import told, values
 from supervisor.config.asking import HttpTable, WarmUpTable
+from supervisor.config.service import ServiceTable
 from supervisor.core.model import Launch, Listen
 from supervisor.core.policy import HttpCheck, Policy
 from supervisor.errors import ConfigurationError
@@ -27,54 +27,14 @@ Positive = Annotated[float, BeforeValidator(values.some_time)]
 Name = Annotated[str, AfterValidator(values.name)]
 Word = Annotated[str, AfterValidator(values.word)]
 FullPath = Annotated[str, AfterValidator(values.path)]
-Variable = Annotated[str, AfterValidator(values.variable)]
-LimitName = Annotated[str, AfterValidator(values.limit_name)]
 Seconds = Annotated[int, BeforeValidator(values.whole_seconds)]
 Device = Annotated[str, AfterValidator(values.device)]
-Limit = Annotated[tuple[int, int], BeforeValidator(values.limit)]
 
 
 class _Table(BaseModel):
     """One table of the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class ServiceTable(_Table):
-    """[service]: what is run, where and as whom."""
-
-    name: Name
-    command: Annotated[list[Word], Field(min_length=1)]
-    directory: FullPath | None = None
-    user: Word | None = None
-    group: Word | None = None
-    umask: Annotated[str, AfterValidator(values.umask)] | None = None
-    environment: dict[Variable, Word] = Field(default_factory=dict)
-    limits: dict[LimitName, Limit] = Field(default_factory=dict)
-    stdout: FullPath | None = None
-    stderr: FullPath | None = None
-    state_dir: FullPath | None = None
-
-    @field_validator("command")
-    @classmethod
-    def _check_command(cls, value: list[str]) -> list[str]:
-        if not value[0]:
-            raise ValueError("want the program first, which is no empty string")
-        return value
-
-    @field_validator("user")
-    @classmethod
-    def _check_user(cls, value: str | None) -> str | None:
-        if value is not None:
-            _known(pwd.getpwnam, value, "user")
-        return value
-
-    @field_validator("group")
-    @classmethod
-    def _check_group(cls, value: str | None) -> str | None:
-        if value is not None:
-            _known(grp.getgrnam, value, "group")
-        return value
 
 
 _SOCKET_OPTIONS = sorted(options.TCP | options.UDP)
@@ -148,7 +108,7 @@ class ListenTable(_Table):
 class ReadyTable(_Table):
     """[ready]: when a generation counts as able to serve."""
 
-    method: Literal["auto", "pipe", "notify", "accept", "http"] = "auto"
+    method: Literal["auto", "pipe", "notify", "einhorn", "accept", "http"] = "auto"
     timeout: Positive = 30.0
     probe: bool = True
     http: HttpTable | None = None
@@ -257,6 +217,24 @@ class Configuration(_Table):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_told(self) -> Self:
+        if "einhorn" not in self.service.dialects and self.ready.method == "einhorn":
+            raise ValueError('ready.method = "einhorn": want service.dialects = ["einhorn"] with it')
+        told.check_names(self.service.command, self.service.stdin, self._listens())
+        told.check_dialects(self.service.dialects, self.service.environment, self._listens())
+        return self
+
+    def _listens(self) -> tuple[Listen, ...]:
+        return tuple(each.listen_as(number) for number, each in enumerate(self.listen, 1))
+
+    @property
+    def drain_signal(self) -> str:
+        """What a generation is sent to end it; workers of einhorn's know another than the rest of the world."""
+        if "einhorn" in self.service.dialects and "signal" not in self.drain.model_fields_set:
+            return "USR2"
+        return self.drain.signal
+
     def addresses(self) -> list[Address]:
         """The listeners' addresses, in order, each with a name."""
         return [each.parsed(f"listen-{number}") for number, each in enumerate(self.listen, 1)]
@@ -271,7 +249,7 @@ class Configuration(_Table):
             warm_up=self.ready.warm_up.wanted(self._first_stream()) if self.ready.warm_up else None,
             exclusive=self.handoff.mode == "exclusive",
             probation=self.handoff.probation,
-            drain_signal=self.drain.signal,
+            drain_signal=self.drain_signal,
             drain_timeout=self.drain.timeout,
             drain_limit=self.drain.limit,
             stop_timeout=self.stop.timeout,
@@ -291,20 +269,31 @@ class Configuration(_Table):
     def launch(self) -> Launch:
         """How the server is run. Its environment is the supervisor's own, then what is configured."""
         service = self.service
-        inherited = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
+        inherited = {name: value for name, value in os.environ.items() if _is_passed_on(name)}
         identity = _identity(service.user) if service.user else {}
         return Launch(
             argv=tuple(service.command),
-            listen=tuple(each.listen_as(number) for number, each in enumerate(self.listen, 1)),
+            listen=self._listens(),
             environment=tuple(sorted((inherited | identity | service.environment).items())),
             directory=service.directory or _working_directory(),
             user=service.user,
             group=service.group,
+            groups=None if service.groups is None else tuple(service.groups),
+            capabilities=None if service.capabilities is None else tuple(service.capabilities),
             umask=None if service.umask is None else int(service.umask, 8),
             limits=tuple((name, *both) for name, both in service.limits.items()),
+            nice=service.nice,
+            oom_score_adj=service.oom_score_adj,
+            dialects=tuple(service.dialects),
+            stdin=service.stdin,
             stdout=service.stdout,
             stderr=service.stderr,
         )
+
+
+def _is_passed_on(name: str) -> bool:
+    """What was said to gapless itself stays with it. A variable without a name is one that env(1) does not take."""
+    return bool(name) and name not in _NOT_PASSED_ON and not name.startswith(tuple(values.DIALECTS.values()))
 
 
 def _working_directory() -> str:
@@ -314,13 +303,6 @@ def _working_directory() -> str:
         raise ConfigurationError(
             "the folder that gapless was started in is gone: start it elsewhere, or give service.directory"
         ) from None
-
-
-def _known(look_up: Any, name: str, kind: str) -> None:  # noqa: ANN401 - pwd.getpwnam or grp.getgrnam
-    try:
-        look_up(name)
-    except (KeyError, ValueError):
-        raise ValueError(f"want the name of a {kind} of this host: there is none of that name") from None
 
 
 def _identity(user: str) -> dict[str, str]:

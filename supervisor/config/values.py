@@ -8,6 +8,9 @@ from __future__ import annotations
 import re
 import signal
 
+from supervisor.linux.identity import CAPABILITIES
+from supervisor.linux.limits import NUMBERS
+
 _DURATION = re.compile(
     r"(?:(\d{1,9}(?:\.\d{1,9})?)h)?(?:(\d{1,9}(?:\.\d{1,9})?)m)?"
     r"(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?",
@@ -28,9 +31,6 @@ _LARGEST_LIMIT = 2**63 - 1
 _LARGEST_SCOPE = 2**32 - 1
 _SCHEME = re.compile(r"(?:tcp|https?)://", re.IGNORECASE)
 
-LIMITS = ("as", "core", "cpu", "data", "fsize", "memlock", "nofile", "nproc", "rss", "rtprio", "sigpending", "stack")
-"""RLIMIT names, small and without the prefix."""
-
 FROM_SYSTEMD = (
     "LISTEN_FDS",
     "LISTEN_PID",
@@ -47,6 +47,9 @@ FROM_SYSTEMD = (
 """Said to the supervisor and not to its children."""
 
 OURS = ("LISTEN_FD", "READY_FD")
+
+DIALECTS = {"einhorn": "EINHORN_", "server-starter": "SERVER_STARTER_"}
+"""Others' words for what a child has, by how their variables begin."""
 
 
 def duration(value: object) -> object:
@@ -101,9 +104,24 @@ def signal_name(value: object) -> object:
 
 def limit_name(value: str) -> str:
     """The name of a resource limit."""
-    if value not in LIMITS:
-        raise ValueError(f"want one of {', '.join(LIMITS)}")
+    if value not in NUMBERS:
+        raise ValueError(f"want one of {', '.join(NUMBERS)}")
     return value
+
+
+def dialect(value: object) -> object:
+    """The name of a dialect."""
+    if not isinstance(value, str) or value not in DIALECTS:
+        raise ValueError(f"want {' or '.join(DIALECTS)}, in quotes")
+    return value
+
+
+def capability(value: object) -> object:
+    """The name of a capability, with or without CAP_, in small letters or large."""
+    name = value.lower().removeprefix("cap_") if isinstance(value, str) else ""
+    if name not in CAPABILITIES:
+        raise ValueError('want the name of a capability, such as "net_bind_service" (see capabilities(7))')
+    return name
 
 
 def limit(value: object) -> object:

@@ -146,8 +146,18 @@ class Launch:
     user: str | None = None
     group: str | None = None
     umask: int | None = None
+    groups: tuple[str, ...] | None = None
+    """Supplementary ones; None: the user's own."""
+    capabilities: tuple[str, ...] | None = None
+    """By their names without the prefix; None: the supervisor's own ambient ones."""
     limits: tuple[tuple[str, int, int], ...] = ()
     """RLIMIT name without its prefix, soft, hard; -1 is unlimited."""
+    nice: int | None = None
+    oom_score_adj: int | None = None
+    dialects: tuple[str, ...] = ()
+    """In which others' words, beside ours, it is told what it has."""
+    stdin: str | None = None
+    """The listener that is its standard input, too."""
     stdout: str | None = None
     """A file that output is appended to; None: wherever the supervisor's goes."""
     stderr: str | None = None

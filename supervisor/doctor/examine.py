@@ -72,7 +72,7 @@ def _of_addresses(needs: Needs) -> dict[str, Callable[[], Finding]]:
 def _of_rights(needs: Needs, serving: Mapping[str, int]) -> dict[str, Callable[[], Finding]]:
     user = os.geteuid() if needs.user is None else needs.user
     return {
-        "open files": lambda: rights.files(host.limit(resource.RLIMIT_NOFILE)[0], needs),
+        "open files": lambda: rights.files(*host.limit(resource.RLIMIT_NOFILE), needs),
         "processes": lambda: rights.tasks(host.limit(resource.RLIMIT_NPROC)[0], host.tasks_of(user), user),
         "memory": lambda: rights.memory(host.memory_available(), serving),
         "taking sockets back": lambda: rights.taking_back(

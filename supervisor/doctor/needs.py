@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-WINDOW = 64
+WINDOW = 257
 """File descriptors that the supervisor sets aside for its children."""
 
 _OTHERS = 100

@@ -18,16 +18,16 @@ _FEW_TASKS = 64
 UNLIMITED = resource.RLIM_INFINITY
 
 
-def files(soft: int, needs: Needs) -> Finding:
-    """RLIMIT_NOFILE against what the supervisor may have open, and against what a server inherits."""
+def files(soft: int, hard: int, needs: Needs) -> Finding:
+    """RLIMIT_NOFILE: the hard one, to which the supervisor raises its own; the soft one, which a server inherits."""
     check = "open files"
-    if soft != UNLIMITED and soft < needs.files:
+    if hard != UNLIMITED and hard < needs.files:
         return problem(
             check,
-            f"the limit is {soft}, and {len(needs.listeners)} listeners times up to {needs.generations} generations "
-            f"may take {needs.files}",
+            f"the hard limit is {hard}, and {len(needs.listeners)} listeners times up to {needs.generations} "
+            f"generations may take {needs.files}",
             "gapless cannot begin, or a handoff fails for want of a file descriptor",
-            "ulimit -n 65536; in a unit: LimitNOFILE=524288",
+            "ulimit -Hn 65536; in a unit: LimitNOFILE=524288",
         )
     if soft != UNLIMITED and soft <= _FEW_FILES and not needs.own_nofile:
         return note(
@@ -36,7 +36,9 @@ def files(soft: int, needs: Needs) -> Finding:
             f"a server started from here inherits it, and serves fewer than {soft} connections at a time",
             "[service] limits = { nofile = 65536 }; in a unit: LimitNOFILE=524288",
         )
-    return ok(check, f"the limit is {_number(soft)}, and gapless itself takes {needs.files} at the most")
+    return ok(
+        check, f"the limit is {_number(soft)}, and gapless itself takes {needs.files} of {_number(hard)} at the most"
+    )
 
 
 def tasks(soft: int, used: int | None, uid: int) -> Finding:

@@ -13,14 +13,17 @@ import structlog
 
 from supervisor.core import effects, events
 from supervisor.core.model import Failure, Mode, Process, Reason
+from supervisor.engine import contract
 from supervisor.engine.addresses import addresses
 from supervisor.engine.instances import Instance
 from supervisor.errors import HostError, ReleaseError
 from supervisor.linux import sockdiag
+from supervisor.linux.identity import Identity
+from supervisor.linux.limits import Limits
 from supervisor.linux.spawn import Command, FdWindow, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from supervisor.core.model import Launch, Release, State
     from supervisor.engine.instances import Channel, Instances
@@ -53,8 +56,10 @@ class Executor:
     listeners: Listeners
     instances: Instances
     window: FdWindow
-    open_channel: Callable[[int, int, int | None], Channel]
-    """Given generation, run and the uid that will speak (None: ours)."""
+    open_files: tuple[int, int]
+    """The limit that a child has unless it is to have another: ours as it was when we were started (soft, hard)."""
+    open_channel: Callable[[int, int, int | None, Sequence[str]], Channel]
+    """Given generation, run, the uid that will speak (None: ours), and the dialects."""
     pin_again: Callable[[Release], Release]
     """What is run now in a release's name. Raises ReleaseError."""
     losses: Losses = field(default_factory=Losses)
@@ -102,50 +107,52 @@ class Executor:
         if not self.listeners.holds(effect.sockets):
             for listener in self.listeners.join(effect.sockets, addresses(release.launch.listen)):
                 _log.info("listening", name=listener.address.name, address=str(listener))
-        user = pwd.getpwnam(release.launch.user) if release.launch.user else None
-        channel = self.open_channel(effect.generation, effect.run, user.pw_uid if user else None)
+        launch = release.launch
+        user = pwd.getpwnam(launch.user) if launch.user else None
+        channel = self.open_channel(effect.generation, effect.run, user.pw_uid if user else None, launch.dialects)
+        index = self.instances.free_index()
         try:
             sockets = self.listeners.sockets(effect.sockets)
-            command = self._command(effect, release, user, channel)
+            run = contract.Run(
+                service=self.instances.service,
+                generation=effect.generation,
+                release=release.id,
+                index=index,
+                notify_path=channel.notify_path,
+                ack_path=channel.ack_path,
+            )
+            command = self._command(launch, user, run, self._handed(launch, effect.sockets))
             held = spawn(command, [*(each.fileno() for each in sockets), channel.child_end], self.window)
         except BaseException:  # whatever it was, the channel must not stay open; it goes on up
             channel.abandon()
             raise
-        instance = Instance(effect.generation, effect.run, held, channel)
+        instance = Instance(effect.generation, effect.run, held, channel, index)
         channel.listen(held.child.pid, lambda fields: self._said(instance, fields))
         return release, instance
 
+    def _handed(self, launch: Launch, member: int) -> list[contract.Handed]:
+        places = self.listeners.of(member)
+        return contract.handed(launch, [each.name for each in places], [str(each.listener) for each in places])
+
     def _command(
-        self, effect: effects.Spawn, release: Release, user: pwd.struct_passwd | None, channel: Channel
+        self, launch: Launch, user: pwd.struct_passwd | None, run: contract.Run, sockets: Sequence[contract.Handed]
     ) -> Command:
-        launch = release.launch
-        group, groups = _groups(launch, user)
+        resources = {"nofile": self.open_files} | {name: (soft, hard) for name, soft, hard in launch.limits}
         return Command(
-            argv=launch.argv,
-            environment=dict(launch.environment) | self._contract(effect, release, channel),
+            argv=contract.command(launch.argv, sockets),
+            environment=dict(launch.environment) | contract.environment(run, sockets, launch.dialects),
             directory=launch.directory,
-            user=user.pw_uid if user else None,
-            group=group,
-            groups=groups,
+            identity=_identity(launch, user),
             umask=launch.umask,
-            limits=launch.limits,
+            limits=Limits(
+                resources=[(name, *both) for name, both in resources.items()],
+                nice=launch.nice,
+                oom_score_adj=launch.oom_score_adj,
+            ),
+            stdin=next((each.fd for each in sockets if each.name == launch.stdin), None),
             stdout=launch.stdout,
             stderr=launch.stderr,
         )
-
-    def _contract(self, effect: effects.Spawn, release: Release, channel: Channel) -> dict[str, str]:
-        """What every child is told: sd_listen_fds(3)'s variables (the held process adds LISTEN_PID), and ours."""
-        names = self.listeners.names(effect.sockets)
-        return {
-            "LISTEN_FD": "3",
-            "LISTEN_FDS": str(len(names)),
-            "LISTEN_FDNAMES": ":".join(names),
-            "READY_FD": str(3 + len(names)),
-            "NOTIFY_SOCKET": str(channel.notify_path),
-            "GAPLESS_SERVICE": self.instances.service,
-            "GAPLESS_GENERATION": str(effect.generation),
-            "GAPLESS_RELEASE": release.id,
-        }
 
     def _let_go(self, effect: effects.LetGo) -> None:
         instance = self.instances.find(effect.generation, effect.run)
@@ -216,12 +223,15 @@ class Executor:
             )
 
 
-def _groups(launch: Launch, user: pwd.struct_passwd | None) -> tuple[int | None, list[int] | None]:
-    """The primary group and the others, as login(1) would set them."""
-    if user is None:
-        return (grp.getgrnam(launch.group).gr_gid if launch.group else None), None
-    primary = grp.getgrnam(launch.group).gr_gid if launch.group else user.pw_gid
-    return primary, os.getgrouplist(user.pw_name, primary)
+def _identity(launch: Launch, user: pwd.struct_passwd | None) -> Identity:
+    """The primary group and the others as login(1) would set them, where nothing else is said."""
+    primary = grp.getgrnam(launch.group).gr_gid if launch.group else user.pw_gid if user else None
+    groups = None
+    if launch.groups is not None:
+        groups = [grp.getgrnam(name).gr_gid for name in launch.groups]
+    elif user is not None and primary is not None:
+        groups = os.getgrouplist(user.pw_name, primary)
+    return Identity(user=user.pw_uid if user else None, group=primary, groups=groups, capabilities=launch.capabilities)
 
 
 def _unready(state: State) -> set[int]:

@@ -35,6 +35,10 @@ class Channel(Protocol):
         """Where it may send sd_notify messages."""
 
     @property
+    def ack_path(self) -> Path | None:
+        """Where it may say in einhorn's way that it is ready, if that is a way for it."""
+
+    @property
     def pipe_open(self) -> bool:
         """Whether a word may still come by the pipe."""
 
@@ -56,6 +60,8 @@ class Instance:
     run: int
     held: Held
     channel: Channel
+    index: int
+    """The smallest number that no other living run had when it began."""
     saying: str = ""
     """The last STATUS= it sent."""
 
@@ -81,6 +87,11 @@ class Instances:
     def add(self, instance: Instance) -> None:
         """A run begins."""
         self._living[instance.generation] = instance
+
+    def free_index(self) -> int:
+        """The smallest number that no living run has."""
+        taken = {each.index for each in self}
+        return next(number for number in range(len(taken) + 1) if number not in taken)
 
     def find(self, generation: int, run: int | None = None) -> Instance | None:
         """The living run of that generation, if it is that one."""

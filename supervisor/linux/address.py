@@ -200,8 +200,11 @@ class InetAddress:
             case errno.EADDRINUSE:
                 return HostError(self._in_use())
             case errno.EACCES if 0 < self.port < _first_unprivileged():
+                first = _first_unprivileged()
                 return HostError(
-                    f"{self} may not be bound: ports below {_first_unprivileged()} need root or CAP_NET_BIND_SERVICE"
+                    f"{self} may not be bound: ports below {first} need CAP_NET_BIND_SERVICE. Start gapless as root or "
+                    "with that (AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit, or setpriv --ambient-caps), or "
+                    f"set net.ipv4.ip_unprivileged_port_start to {self.port}"
                 )
             case errno.EADDRNOTAVAIL | errno.ENODEV | errno.ENXIO:
                 return HostError(f"{self} cannot be bound: this host has no address {self.host}")

@@ -25,7 +25,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 HELD_NAME = "gapless-held"
 """What a process calls itself (comm) while it is held. See `spawn`."""
 
-_BEFORE_EXEC = frozenset({HELD_NAME, "env", "prlimit"})
+_BEFORE_EXEC = frozenset({HELD_NAME, "env", "setpriv"})
 """The names a process goes by before it has become the server."""
 
 _EXEC_FAILED = (126, 127)
@@ -144,6 +144,15 @@ def group_of(pgid: int, among: Iterable[int]) -> set[int]:
         if fields and int(fields[2]) == pgid and fields[0] != b"Z":
             found.add(pid)
     return found
+
+
+def belongs(pid: int, child: int) -> bool:
+    """Whether a process is that child, or of the process group that it leads."""
+    if pid == child:
+        return True
+    with suppress(OSError):
+        return pid > 0 and os.getpgid(pid) == child
+    return False
 
 
 def environment_value(pid: int, name: str) -> str | None:

@@ -3,7 +3,8 @@
 It begins as `/bin/sh`, which waits for a line on its standard input, then becomes the server by exec. That costs one
 small exec (a fork of the supervisor itself costs more than twice as much) and buys three things: LISTEN_PID can be
 the process's own pid, limits can be set before the server sees them, and the pid can be on disk before the server
-runs at all. If the supervisor dies first, the shell reads end-of-file and ends by itself.
+runs at all. If the supervisor dies first, the shell reads end-of-file and ends by itself. It is still ours by uid; on
+the way to the server, and not before, it becomes whom the server is to run as (`identity`).
 
 Sockets are wanted at fds 3, 4, ... and a child gets fds under the numbers that they have here, so a window of numbers
 from 3 up is set aside before anything else is opened. What is put there is the only thing that is not close-on-exec.
@@ -11,15 +12,18 @@ from 3 up is set aside before anything else is opened. What is put there is the 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import subprocess
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from supervisor.errors import HostError
+from supervisor.linux import identity, limits
+from supervisor.linux.identity import Identity
+from supervisor.linux.limits import Limits
 from supervisor.linux.process import HELD_NAME, Child
 
 if TYPE_CHECKING:
@@ -28,19 +32,24 @@ if TYPE_CHECKING:
 FIRST_FD: Final = 3
 """sd_listen_fds(3): SD_LISTEN_FDS_START."""
 
-_CAP_SYS_RESOURCE = 24
-"""capabilities(7)"""
+LAST_FOR_STDIN: Final = 9
+"""A standard input is one of the other fds, and POSIX sh promises redirections of one digit only (2.7)."""
 
 _SHELLS_OWN = frozenset(
-    {"_", "IFS", "LINENO", "OLDPWD", "OPTARG", "OPTIND", "PPID", "PS1", "PS2", "PS4", "PWD", "SHLVL"}
+    {
+        *("_", "IFS", "LINENO", "OLDPWD", "OPTARG", "OPTERR", "OPTIND", "PPID", "PS1", "PS2", "PS4", "PWD", "SHLVL"),
+        *("COMP_WORDBREAKS", "EPOCHREALTIME", "EPOCHSECONDS", "HISTCMD", "POSIXLY_CORRECT", "RANDOM", "SHELLOPTS"),
+        "SRANDOM",
+    }
 )
-"""POSIX sh, 2.5.3: variables that it sets or reads itself."""
+"""Variables that a shell sets or reads itself: POSIX sh, 2.5.3, and those that a bash under the name sh does not pass
+on as they are. It has others whose names begin with BASH."""
 
 _SHIM = r"""
 read -r LISTEN_PID || exit 125
 {{ printf %s {held} >/proc/self/comm; }} 2>/dev/null
 unset PWD OLDPWD SHLVL
-LISTEN_PID=$$ exec "$@" </dev/null
+LISTEN_PID=$$ exec "$@" <{stdin}
 """
 
 
@@ -51,11 +60,11 @@ class Command:
     argv: Sequence[str]
     environment: Mapping[str, str]
     directory: str
-    user: int | None = None
-    group: int | None = None
-    groups: Sequence[int] | None = None
+    identity: Identity = field(default_factory=Identity)
     umask: int | None = None
-    limits: Sequence[tuple[str, int, int]] = ()
+    limits: Limits = field(default_factory=Limits)
+    stdin: int | None = None
+    """Which of its fds (3 to LAST_FOR_STDIN) is its standard input too; None: /dev/null is."""
     stdout: str | None = None
     stderr: str | None = None
 
@@ -73,15 +82,21 @@ class FdWindow:
     """The fd numbers that children are given things under. They hold /dev/null in between."""
 
     def __init__(self, size: int) -> None:
-        """Set aside `size` numbers from 3 up. Raises HostError if one of them is taken."""
+        """Set aside `size` numbers from 3 up. Raises HostError: one of them is taken, or there are not as many."""
         self.size = size
         self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        for number in range(FIRST_FD, FIRST_FD + size):
-            if number == self._null:
-                continue
-            if _is_open(number):
-                raise HostError(f"fd {number} is open already, and children are to get it")
-            os.dup2(self._null, number, inheritable=False)
+        try:
+            for number in range(FIRST_FD, FIRST_FD + size):
+                # The lowest that is free from there on: one call tells whether it is, and takes it.
+                if number != self._null and (got := fcntl.fcntl(self._null, fcntl.F_DUPFD_CLOEXEC, number)) != number:
+                    os.close(got)
+                    raise HostError(f"fd {number} is open already, and children are to get it")
+        except OSError as refused:
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            raise HostError(
+                f"at most {most} files may be open at a time, and {size} are set aside for children: "
+                "raise the limit (LimitNOFILE= in the unit)"
+            ) from refused
         if self._null < FIRST_FD + size:
             self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
@@ -128,9 +143,10 @@ class Held:
 def spawn(command: Command, fds: Sequence[int], window: FdWindow) -> Held:
     """Make a held process with these fds from 3 up, in a process group of its own.
 
-    Raises HostError: no process to be had, no such directory, no permission to become that user, a limit that may not
-    be set.
+    Raises HostError: no process to be had, no such directory, no permission to become that user or to have those
+    capabilities, a limit that may not be set.
     """
+    argv = _argv(command)
     with ExitStack() as open_files:
         read, gate = os.pipe2(os.O_CLOEXEC)
         open_files.callback(os.close, read)
@@ -139,13 +155,11 @@ def spawn(command: Command, fds: Sequence[int], window: FdWindow) -> Held:
         outputs = [_output(path, open_files) for path in (command.stdout, command.stderr)]
         numbers = window.fill(fds)
         open_files.callback(window.clear, numbers)
-        popen = _popen(command, read, outputs)
+        popen = _popen(command, argv, read, outputs)
         undo_gate.pop_all()
     held = Held(Child(popen.pid), popen, gate)
-    if not _may_limit(command):
-        return held
     try:
-        _limit(popen.pid, command.limits)
+        limits.apply(popen.pid, command.limits)
     except HostError:
         held.settle(125)
         os.waitpid(popen.pid, 0)
@@ -154,27 +168,31 @@ def spawn(command: Command, fds: Sequence[int], window: FdWindow) -> Held:
     return held
 
 
-def _popen(command: Command, stdin: int, outputs: Sequence[int | None]) -> subprocess.Popen[bytes]:
-    environment = {name: value for name, value in command.environment.items() if _is_shell_name(name)}
+def _argv(command: Command) -> list[str]:
+    """The server's words, behind those of the programs on the way to it: each of them becomes the next by exec."""
+    before = identity.words(command.identity)
     others = [f"{name}={value}" for name, value in command.environment.items() if not _is_shell_name(name)]
-    # What a shell would drop (`a.b`) or set itself (`PWD`) goes by env(1).
-    argv = ["/usr/bin/env", *others, *command.argv] if others else list(command.argv)
-    if command.limits and not _may_limit(command):
-        argv = ["/usr/bin/prlimit", *(f"--{name}={soft}:{hard}" for name, soft, hard in command.limits), "--", *argv]
-    script = _SHIM.format(held=HELD_NAME)
+    if not others:
+        return [*before, *command.argv]
+    # What a shell would drop (`a.b`) or set itself (`PWD`) goes by env(1). That takes a program with an = in its path
+    # for one more variable, unless it stands behind a program of another name.
+    if not before and "=" in command.argv[0]:
+        before = [identity.SETPRIV, "--pdeathsig=clear", "--"]
+    return ["/usr/bin/env", "--", *others, *before, *command.argv]
+
+
+def _popen(command: Command, argv: Sequence[str], gate: int, outputs: Sequence[int | None]) -> subprocess.Popen[bytes]:
+    script = _SHIM.format(held=HELD_NAME, stdin="/dev/null" if command.stdin is None else f"&{command.stdin}")
     try:
         return subprocess.Popen(
             ["/bin/sh", "-c", script, "sh", *argv],
-            stdin=stdin,
+            stdin=gate,
             stdout=outputs[0],
             stderr=outputs[1],
             cwd=command.directory,
-            env=environment,
+            env={name: value for name, value in command.environment.items() if _is_shell_name(name)},
             close_fds=False,  # all of ours are close-on-exec from birth; closing each by hand takes 0.5 ms
             process_group=0,
-            user=command.user,
-            group=command.group,
-            extra_groups=command.groups,
             umask=-1 if command.umask is None else command.umask,
         )
     except (OSError, subprocess.SubprocessError) as refused:
@@ -185,8 +203,6 @@ def _why(command: Command, refused: Exception) -> str:
     name = command.argv[0]
     if isinstance(refused, OSError) and refused.filename == command.directory:
         return f"cannot start {name} in {command.directory}: {refused.strerror}"
-    if isinstance(refused, PermissionError) and command.user is not None:
-        return f"cannot start {name} as uid {command.user}: only root may become another user"
     return f"cannot start {name}: {getattr(refused, 'strerror', None) or refused}"
 
 
@@ -201,31 +217,7 @@ def _output(path: str | None, open_files: ExitStack) -> int | None:
     return fd
 
 
-def _limit(pid: int, limits: Sequence[tuple[str, int, int]]) -> None:
-    for name, soft, hard in limits:
-        try:
-            resource.prlimit(pid, getattr(resource, f"RLIMIT_{name.upper()}"), (soft, hard))
-        except (OSError, ValueError) as refused:
-            raise HostError(f"cannot set the limit {name} to {soft}:{hard}: {refused}") from refused
-
-
-def _may_limit(command: Command) -> bool:
-    """Whether its limits can be set from outside (prlimit(2)); else it lowers them itself, by prlimit(1)."""
-    if command.user is None or command.user == os.geteuid():
-        return True
-    status = Path("/proc/self/status").read_text()
-    effective = int(status.partition("CapEff:")[2].split()[0], 16)
-    return bool(effective & 1 << _CAP_SYS_RESOURCE)
-
-
 def _is_shell_name(name: str) -> bool:
     """Whether a shell passes it on as it is: it may be a variable, and not one that a shell has its own ideas of."""
-    return name.isascii() and name.isidentifier() and name not in _SHELLS_OWN
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
+    plain = name.isascii() and name.isidentifier()
+    return plain and name not in _SHELLS_OWN and not name.startswith("BASH")

@@ -1,24 +1,25 @@
-"""What a child says of itself: the readiness pipe (READY_FD) and sd_notify (NOTIFY_SOCKET).
+"""What a child says of itself: the readiness pipe (READY_FD), sd_notify (NOTIFY_SOCKET) and einhorn's ack.
 
 The pipe is s6's: a line ends the wait, end-of-file without one is a failure
 (https://skarnet.org/software/s6/notifywhenup.html). The socket is the child's own, and a message counts only if the
-kernel says that it came from the child's process group.
+kernel says that it came from the child's process group. The ack is `einhorn`'s, where that dialect is spoken.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from supervisor.linux.process import belongs
 from supervisor.linux.sdnotify import NotifySocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from supervisor.linux.sdnotify import Message
+    from supervisor.readiness.einhorn import AckSocket
 
 _LONGEST_LINE = 4096
 """Bytes that may come before the line's end: who writes more without one has not said a word."""
@@ -29,24 +30,26 @@ class ClosedWithoutWordError(Exception):
 
 
 class Channel:
-    """Both ways of speaking, for one run of one generation, from before its fork until its end."""
+    """All ways of speaking, for one run of one generation, from before its fork until its end."""
 
-    def __init__(self, notify_path: Path, owner: int | None) -> None:
-        """Open both. `owner` is the uid that may write to the notify socket beside root, if not ours."""
-        self.notify_path = notify_path
+    def __init__(self, notify_path: Path, owner: int | None, ack_path: Path | None = None) -> None:
+        """Open them; einhorn's if it has a path. `owner` is the uid that may speak beside root, if not ours."""
+        self.notify_path, self.ack_path = notify_path, ack_path
         self._read, self.child_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(self.child_end, True)
-        try:
+        with ExitStack() as undo:
+            undo.callback(os.close, self._read)
+            undo.callback(os.close, self.child_end)
             self._notify = NotifySocket(notify_path, owner)
-        except OSError:
-            os.close(self._read)
-            os.close(self.child_end)
-            raise
+            undo.callback(self._notify.close)
+            self._ack = _ack_socket(ack_path, owner)
+            undo.pop_all()
         self._seen = 0
         self._pid = 0
         self._loop = asyncio.get_running_loop()
         self._pipe: asyncio.Future[str] = self._loop.create_future()
         self._notified: asyncio.Future[str] = self._loop.create_future()
+        self._acked: asyncio.Future[str] = self._loop.create_future()
         self._on_message: Callable[[Mapping[str, str]], None] = lambda _: None
 
     @property
@@ -60,6 +63,8 @@ class Channel:
         self._pid, self._on_message = pid, on_message
         self._loop.add_reader(self._read, self._read_pipe)
         self._loop.add_reader(self._notify.fileno(), self._read_notify)
+        if self._ack is not None:
+            self._ack.listen(pid, self._hear_ack)
 
     def abandon(self) -> None:
         """The child could not be made."""
@@ -73,11 +78,12 @@ class Channel:
         self._close()
 
     async def word(self, method: str) -> str:
-        """Wait until it says that it is ready, by `pipe`, `notify`, or either (`auto`); tells which.
+        """Wait until it says that it is ready, by `pipe`, `notify`, `einhorn`, or any (`auto`); tells which.
 
-        Raises ClosedWithoutWordError, unless only notify counts.
+        Raises ClosedWithoutWordError where the pipe counts.
         """
-        heard = {"pipe": [self._pipe], "notify": [self._notified]}.get(method, [self._pipe, self._notified])
+        ways = {"pipe": self._pipe, "notify": self._notified, "einhorn": self._acked}
+        heard = [ways[method]] if method in ways else [*ways.values()]
         await asyncio.wait(heard, return_when=asyncio.FIRST_COMPLETED)
         said = [each for each in heard if each.done() and each.exception() is None]
         return (said or [each for each in heard if each.done()])[0].result()
@@ -85,7 +91,9 @@ class Channel:
     def _close(self) -> None:
         os.close(self._read)
         self._notify.close()
-        for each in (self._pipe, self._notified):
+        if self._ack is not None:
+            self._ack.close()
+        for each in (self._pipe, self._notified, self._acked):
             each.cancel()
 
     def _read_pipe(self) -> None:
@@ -108,16 +116,20 @@ class Channel:
 
     def _read_notify(self) -> None:
         while (message := self._notify.receive()) is not None:
-            if not self._is_the_childs(message):
+            if not belongs(message.pid, self._pid):
                 continue
             if message.fields.get("READY") == "1" and not self._notified.done():
                 self._notified.set_result("notify")
             self._on_message(message.fields)
 
-    def _is_the_childs(self, message: Message) -> bool:
-        """By the kernel's word on the sender's pid: the child itself, or one of its process group."""
-        if message.pid == self._pid:
-            return True
-        with suppress(OSError):
-            return message.pid > 0 and os.getpgid(message.pid) == self._pid
-        return False
+    def _hear_ack(self) -> None:
+        if not self._acked.done():
+            self._acked.set_result("einhorn")
+
+
+def _ack_socket(path: Path | None, owner: int | None) -> AckSocket | None:
+    if path is None:
+        return None
+    from supervisor.readiness.einhorn import AckSocket  # noqa: PLC0415 - few have that dialect on
+
+    return AckSocket(path, owner)

@@ -39,15 +39,16 @@ class Terms:
     """What counts as readiness."""
 
     method: str
-    """auto, pipe, notify or accept"""
+    """auto, pipe, notify, einhorn or accept"""
     probe_after_word: bool
     silence_counts: bool
 
 
 async def ready(channel: Channel, probe: Accepting, terms: Terms, on_word: Callable[[str], None]) -> str:
-    """Wait until the generation can serve; tells by what it was known: `pipe`, `notify`, `accept` or `silence`.
+    """Wait until the generation can serve; tells by what it was known.
 
-    `on_word` is called when it has said so, before it is probed. Raises ClosedWithoutWordError.
+    That is how it said so (`pipe`, `notify`, `einhorn`), or else `accept` or `silence`. `on_word` is called when it has
+    said so, before it is probed. Raises ClosedWithoutWordError.
     """
     if terms.method == "accept":
         await (probe.accepted() if probe.possible else asyncio.sleep(SILENCE))

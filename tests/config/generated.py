@@ -51,6 +51,10 @@ SERVICES = table(
         "limits": st.dictionaries(
             st.sampled_from(["nofile", "core"]), st.sampled_from([0, 1024, "unlimited", "1:2", "5:unlimited"])
         ),
+        "groups": st.just(["root"]),
+        "capabilities": st.just(["net_bind_service", "CAP_SYS_NICE"]),
+        "nice": st.integers(-20, 19),
+        "dialects": st.just(["einhorn"]),
         "stdout": st.just("/dev/null"),
         "state_dir": st.just("/nowhere"),
     },

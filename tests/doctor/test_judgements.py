@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import daemon_start
+from supervisor import daemon_given
 from supervisor.doctor import kernel, needs, network, places, rights
 from supervisor.doctor.finding import Finding, Level
 from supervisor.doctor.needs import Listening, Needs
@@ -80,16 +80,18 @@ def test_socket_lookup() -> None:
 
 
 def test_files() -> None:
-    judged(rights.files(NEEDS.files, replace(NEEDS, own_nofile=True)), OK, "at the most")
-    judged(rights.files(UNLIMITED, NEEDS), OK, "unlimited")
-    judged(rights.files(NEEDS.files - 1, NEEDS), PROBLEM, f"may take {NEEDS.files}")
-    judged(rights.files(1024, NEEDS), NOTE, "inherits")
-    judged(rights.files(1024, replace(NEEDS, own_nofile=True)), OK, "1024")
-    judged(rights.files(1025, NEEDS), OK, "1025")
+    enough, own = NEEDS.files, replace(NEEDS, own_nofile=True)
+    judged(rights.files(enough, enough, own), OK, "at the most")
+    judged(rights.files(UNLIMITED, UNLIMITED, NEEDS), OK, "unlimited")
+    judged(rights.files(100, enough - 1, NEEDS), PROBLEM, f"may take {enough}")
+    judged(rights.files(100, enough, own), OK, "the limit is 100")
+    judged(rights.files(1024, 4096, NEEDS), NOTE, "inherits")
+    judged(rights.files(1024, 4096, own), OK, "1024")
+    judged(rights.files(1025, 4096, NEEDS), OK, "1025")
 
 
 def test_more_listeners_and_longer_drains_need_more_files() -> None:
-    assert needs.WINDOW == daemon_start._WINDOW
+    assert needs.WINDOW == daemon_given._WINDOW
     one, two = Needs(listeners=(HTTP,)), Needs(listeners=(HTTP, LOW))
     assert Needs().files < one.files < two.files < replace(two, draining=9).files
 

@@ -123,13 +123,67 @@ ended(held)
     assert {name: int(mask, 16) for name, mask in masks.items()} == {"SigBlk": 0, "SigIgn": 0, "SigCgt": 0}
 
 
+@pytest.mark.parametrize("program", ["env", "a=program"])
+def test_any_name_and_value_is_passed_on_as_execve_takes_it(tmp_path: Path, program: str) -> None:
+    """Without PATH, too; and what looks like an option, or like one more variable, is none."""
+    (tmp_path / program).symlink_to("/usr/bin/env")
+    tell(f"""
+names = ["a.b", "-", "-x", "--help", "a b", "1x", "%", "n\\nl", "\\u00e9", "\\udc80", "PWD", "IFS", "OPTIND", "_"]
+names += ["BASH_VERSION", "SHELLOPTS", "POSIXLY_CORRECT", "plain"]
+asked = {{name: f"{{name}}=1\\n2 '\\"$x " for name in names}}
+folder = {str(tmp_path)!r}
+run = command(f"{{folder}}/{program}", "-0", environment=asked, stdout=f"{{folder}}/out")
+held = spawn.spawn(run, [], window)
+held.let_go()
+assert ended(held).status == 0
+found = dict(os.fsdecode(each).split("=", 1) for each in open(f"{{folder}}/out", "rb").read().split(b"\\0") if each)
+del found["LISTEN_PID"]
+assert found == asked, found
+""")
+
+
+def test_a_socket_is_its_standard_input_too_and_the_gate_is_gone() -> None:
+    told = tell("""
+import socket
+fds = [os.open("/dev/zero", os.O_RDONLY) for _ in range(6)]
+listening = socket.create_server(("127.0.0.1", 0))
+fds.append(listening.fileno())
+held = spawn.spawn(command("/bin/sh", "-c", "ls -l /proc/$$/fd; echo pid $LISTEN_PID", stdin=9), fds, window)
+held.let_go()
+ended(held)
+print("want", held.child.pid, os.readlink(f"/proc/self/fd/{listening.fileno()}"))
+""")
+    rows = [line.split() for line in told.splitlines() if "->" in line]
+    found = {int(row[-3]): row[-1] for row in rows}
+    _, pid, link = told.splitlines()[-1].split()
+    assert sorted(found) == list(range(10))
+    assert (found[0], found[9]) == (link, link)
+    assert f"pid {pid}" in told
+
+
 def test_limits_are_in_force_before_it_runs() -> None:
     told = tell("""
-held = spawn.spawn(command("/bin/sh", "-c", "ulimit -Sn; ulimit -Hn", limits=[("nofile", 100, 200)]), [], window)
+script = "ulimit -Sn; ulimit -Hn; ulimit -Sr; grep -c 'file locks *7 *8 ' /proc/self/limits"
+limits = spawn.Limits(resources=[("nofile", 100, 200), ("locks", 7, 8), ("rtprio", 0, 0)])
+held = spawn.spawn(command("/bin/sh", "-c", script, limits=limits), [], window)
 held.let_go()
 ended(held)
 """)
-    assert told == "100\n200\n"
+    assert told == "100\n200\n0\n1\n"
+
+
+def test_a_window_that_does_not_fit_says_what_would_do() -> None:
+    told = tell("""
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+spawn.close_inherited_fds()
+try:
+    spawn.FdWindow(257)
+except spawn.HostError as error:
+    print(error)
+""")
+    assert "at most 100 files" in told
+    assert "LimitNOFILE=" in told
 
 
 def test_a_directory_that_is_not_there_is_named() -> None:
@@ -140,3 +194,72 @@ except Exception as error:
     print(type(error).__name__, error)
 """)
     assert told == "HostError cannot start /bin/true in /no/such/place: No such file or directory\n"
+
+
+ORDINARY = """
+if os.geteuid() == 0:
+    os.setgroups([]), os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 65534)
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("limits=spawn.Limits(nice=-5)", ("cannot set nice to -5", "CAP_SYS_NICE", "LimitNICE=25")),
+        ("limits=spawn.Limits(oom_score_adj=-900)", ("cannot set oom_score_adj to -900", "CAP_SYS_RESOURCE")),
+        (
+            'limits=spawn.Limits(resources=[("core", 0, 0), ("core", 1, 1)])',
+            ("cannot set the limit core to 1:1", "at most 0", "LimitCORE="),
+        ),
+        ("identity=spawn.Identity(user=0, group=0, groups=[])", ("only root may become another user",)),
+        ('identity=spawn.Identity(capabilities=["net_admin"])', ("CAP_NET_ADMIN", "AmbientCapabilities=")),
+    ],
+)
+def test_what_an_ordinary_user_may_not_is_refused_with_what_would_do(what: str, says: tuple[str, ...]) -> None:
+    told = tell(f"""
+{ORDINARY}
+try:
+    spawn.spawn(command("/bin/echo", "ran", {what}), [], window)
+except spawn.HostError as error:
+    print(error)
+print(os.waitpid(-1, os.WNOHANG) if list(process.children_of(os.getpid())) else "nobody left")
+""")
+    assert all(each in told for each in says), told
+    assert told.endswith("\nnobody left\n")
+
+
+def test_an_ordinary_user_who_asks_for_no_more_gets_it() -> None:
+    told = tell(f"""
+{ORDINARY}
+who = spawn.Identity(user=os.getuid(), group=os.getgid(), groups=os.getgroups(), capabilities=[])
+held = spawn.spawn(command("/bin/grep", "-E", "^Cap(Prm|Amb)", "/proc/self/status", identity=who), [], window)
+held.let_go()
+print(ended(held).status)
+""")
+    assert told == "CapPrm:\t0000000000000000\nCapAmb:\t0000000000000000\n0\n"
+
+
+def test_nice_value_and_oom_score_are_in_force_before_it_runs() -> None:
+    told = tell("""
+more = spawn.Limits(nice=7, oom_score_adj=900)
+held = spawn.spawn(command("/bin/sh", "-c", "nice; cat /proc/self/oom_score_adj", limits=more), [], window)
+held.let_go()
+ended(held)
+""")
+    assert told == "7\n900\n"
+
+
+def test_the_limit_of_open_files_is_raised_for_us() -> None:
+    told = tell("""
+import resource
+from supervisor.linux import limits
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 400))
+print(limits.raise_open_files(), resource.getrlimit(resource.RLIMIT_NOFILE), flush=True)
+spawn.close_inherited_fds()
+window = spawn.FdWindow(257)
+zero = os.open("/dev/zero", os.O_RDONLY)
+held = spawn.spawn(command("/bin/sh", "-c", "ls /proc/$$/fd | wc -l"), [zero] * 257, window)
+held.let_go()
+ended(held)
+""")
+    assert told == "(100, 400) (400, 400)\n260\n"
