@@ -16,6 +16,25 @@ Start = Callable[..., Load]
 pytestmark = pytest.mark.timeout(200)
 
 
+@pytest.mark.parametrize(
+    "listen",
+    [
+        {"address": "unix:FOLDER/s"},
+        {"address": "unix:@NAME"},
+        {"address": "127.0.0.1:0", "mode": "shared"},
+        {"address": "unix:FOLDER/s", "mode": "shared"},
+        {"address": "udp://127.0.0.1:0"},
+    ],
+    ids=["unix", "abstract", "shared", "shared-unix", "udp"],
+)
+def test_one_after_another(supervisor: Supervisor, load: Start, v1: Path, v2: Path, listen: dict[str, str]) -> None:
+    """FOLDER and NAME are the supervisor's own, so that runs side by side do not meet."""
+    named = listen["address"].replace("FOLDER", str(supervisor.folder)).replace("NAME", supervisor.name)
+    supervisor.configure(listen=[{**listen, "address": named}])
+    start(supervisor, v1)
+    upgraded(supervisor, load(supervisor), v1, v2)
+
+
 def test_fifty_listeners(supervisor: Supervisor, load: Start, v1: Path, v2: Path) -> None:
     many = 50
     supervisor.configure(listen=[{"address": f"127.0.0.{number}:0"} for number in range(1, many + 1)])
