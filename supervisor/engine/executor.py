@@ -107,6 +107,8 @@ class Executor:
         if not self.listeners.holds(effect.sockets):
             for listener in self.listeners.join(effect.sockets, addresses(release.launch.listen)):
                 _log.info("listening", name=listener.address.name, address=str(listener))
+        for name in self.listeners.revive(effect.sockets):
+            _log.warning("listener_mended", name=name, what="its last server had shut it down: it listens again")
         launch = release.launch
         user = pwd.getpwnam(launch.user) if launch.user else None
         channel = self.open_channel(effect.generation, effect.run, user.pw_uid if user else None, launch.dialects)

@@ -56,6 +56,9 @@ class Listener(Protocol):
     def plan(self, member: int) -> Callable[[], None]:
         """Work out beforehand what steering takes; the result does it, as quickly as it can be done."""
 
+    def revive(self, member: int) -> bool:
+        """Have a member listen again whose last server has shut its socket down; whether that was so. HostError."""
+
     def mend(self) -> str:
         """Put right what a server has done to what is not its own; tell what was wrong. Raises HostError."""
 

@@ -111,6 +111,10 @@ class Listeners:
         self._sets[member] = tuple(places)
         return tuple(new)
 
+    def revive(self, member: int) -> list[str]:
+        """Have those of a set listen again that its last server has shut down; tell their names. Raises HostError."""
+        return [name for name, listener in self.of(member) if listener.revive(member)]
+
     def steer(self, member: int) -> None:
         """Send the next connections on every listener of the set to it; raise HostError, none changed, when refused.
 

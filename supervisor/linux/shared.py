@@ -165,6 +165,11 @@ class SharedListener:
             raise ValueError(f"{member} is not a member of {self}")
         return partial(self._aim, member)
 
+    def revive(self, member: int) -> bool:
+        """That is mended for all (`mend`)."""
+        del member
+        return False
+
     def mend(self) -> str:
         """Put right what a server has done to the socket of all; tell what was wrong. Raises HostError if it cannot."""
         if not self._members:

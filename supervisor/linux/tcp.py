@@ -82,6 +82,22 @@ class TcpListener(Group[TcpAddress]):
         """Each generation has a socket of its own: what it does to that is its own affair."""
         return ""
 
+    def revive(self, member: int) -> bool:
+        """Have a member listen again whose last server has shut its socket down; tell whether that was so.
+
+        It joins its group anew (inet_csk_listen_start(), reuseport_resurrect()), at the end. Raises HostError.
+        """
+        if self.accepting_flag_ok(member):
+            return False
+        self.settle()
+        try:
+            self._begin(self._sockets[member], self.bound)
+        except OSError as error:
+            raise self.bound.refusal(error) from error
+        self._order = self._order.join(member)
+        self._attach()
+        return True
+
     def settle(self) -> tuple[int, ...]:
         """Find members that a child took out by shutdown() on its copy, and set the program right; tell which.
 

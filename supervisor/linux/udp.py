@@ -95,6 +95,11 @@ class UdpListener(Group[UdpAddress]):
         del connection, owns
         return None
 
+    def revive(self, member: int) -> bool:
+        """A datagram socket is not to be shut down."""
+        del member
+        return False
+
     def mend(self) -> str:
         """Each generation has a socket of its own: what it does to that is its own affair."""
         return ""

@@ -94,6 +94,11 @@ class UnixListener:
             raise ValueError(f"{member} is not a member of {self}")
         return partial(self._aim, member)
 
+    def revive(self, member: int) -> bool:
+        """What listened on a Unix socket that was shut down is gone: the next handoff brings another."""
+        del member
+        return False
+
     def mend(self) -> str:
         """Have the path lead to who is steered to, if a server has removed it; tell what was wrong."""
         if self._target is None or not self._lead(self._target):

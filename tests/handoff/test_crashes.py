@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,3 +127,30 @@ def test_grandchildren_that_ignore_term_are_gone_with_their_generation(
         assert proc.reaps_all(supervisor.pid, DEADLINE)
         assert supervisor.stop() == 0
     assert supervisor.left_behind() == []
+
+
+SHUTS_DOWN = """#!{python} -IS
+import os, socket
+listener = socket.socket(fileno=3)
+os.write(int(os.environ["READY_FD"]), b"ready\\n")
+for count in range(1, 4):
+    with listener.accept()[0] as client:
+        said = client.recv(4096).decode().split(" ")
+        if said[1:2] == ["/die"]:
+            listener.shutdown(socket.SHUT_RDWR)
+            os._exit(3)
+        client.sendall(f"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nX-Pid: {{os.getpid()}}\\r\\n\\r\\n".encode())
+"""
+
+
+def test_a_socket_that_its_server_shut_down_listens_again_with_the_next_run(supervisor: Supervisor) -> None:
+    path = supervisor.folder / "server"
+    path.write_text(SHUTS_DOWN.format(python=sys.executable))
+    path.chmod(0o755)
+    supervisor.configure(service={"command": [str(supervisor.current)]}, ready={"probe": False})
+    supervisor.start(path)
+    mark = supervisor.mark()
+    with supervisor.ask("/die"):
+        supervisor.event("listener_mended", mark, name="http")
+        supervisor.event("generation_ready", mark)
+    assert supervisor.get().pid == supervisor.pid_of(1)

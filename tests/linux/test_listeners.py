@@ -267,3 +267,25 @@ def test_a_set_that_is_not_to_be_leaves_nothing_open() -> None:
             listeners.join(3, [kept, new, replace(address(str(next(iter(listeners)))), name="same", v6only=False)])
         assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
         assert [listener.members for listener in listeners] == [(1,)]
+
+
+@pytest.mark.parametrize("others", [(), (1,), (1, 3)])
+def test_a_member_that_was_shut_down_listens_again_where_it_was_steered_to(
+    listener: TcpListener, others: tuple[int, ...]
+) -> None:
+    for member in sorted((2, *others)):
+        listener.join(member)
+    listener.steer(2)
+    assert not listener.revive(2)
+    listener.socket(2).shutdown(socket.SHUT_RDWR)
+    assert listener.revive(2)
+    with ExitStack() as clients:
+        for _ in range(50):
+            clients.enter_context(socket.create_connection(listener.bound.sockaddr[:2]))
+        assert listener.queue(2) == 50
+        assert all(listener.queue(other) == 0 for other in others)
+        listener.reset_queue(2, 50)
+    if others:
+        listener.steer(others[0])
+    listener.leave(2)
+    assert listener.members == others
