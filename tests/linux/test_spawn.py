@@ -128,7 +128,7 @@ def test_any_name_and_value_is_passed_on_as_execve_takes_it(tmp_path: Path, prog
     """Without PATH, too; and what looks like an option, or like one more variable, is none."""
     (tmp_path / program).symlink_to("/usr/bin/env")
     tell(f"""
-names = ["a.b", "-", "-x", "--help", "a b", "1x", "%", "n\\nl", "\\u00e9", "\\udc80", "PWD", "IFS", "OPTIND", "_"]
+names = ["--help", "-x", "-", "a.b", "a b", "1x", "%", "n\\nl", "\\u00e9", "\\udc80", "PWD", "IFS", "OPTIND", "_"]
 names += ["BASH_VERSION", "SHELLOPTS", "POSIXLY_CORRECT", "plain"]
 asked = {{name: f"{{name}}=1\\n2 '\\"$x " for name in names}}
 folder = {str(tmp_path)!r}
