@@ -60,7 +60,7 @@ def needs_of(configuration: Configuration) -> Needs:
     service, control = configuration.service, configuration.control.socket
     listeners = tuple(
         Listening(each.name, *each.endpoint, table.backlog)
-        for table, each in zip(configuration.listen, configuration.addresses(), strict=True)
+        for table, each in zip(configuration.listen, configuration.addresses, strict=True)
         if each.endpoint is not None
     )
     return Needs(

@@ -320,7 +320,7 @@ def check(path: Path) -> list[str]:
 
     configuration = reading.load(path)
     release = pin(configuration.launch())
-    listening = ", ".join(f"{each.name} {each}" for each in configuration.addresses())
+    listening = ", ".join(f"{each.name} {each}" for each in configuration.addresses)
     return [
         f"{path}: all right",
         f"service:    {configuration.service.name}",
@@ -328,7 +328,7 @@ def check(path: Path) -> list[str]:
         f"listens on: {listening}",
         *summary(configuration),
         f"control:    {control_socket(configuration.service.name, configuration.control.socket)}",
-        *(f"note: {remark}" for each in configuration.addresses() for remark in each.remarks),
+        *(f"note: {remark}" for each in configuration.addresses for remark in each.remarks),
         *_remarks(),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections import Counter
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -183,7 +184,7 @@ class Configuration(_Table):
 
     @model_validator(mode="after")
     def _check_listeners(self) -> Self:
-        addresses = self.addresses()
+        addresses = self.addresses
         for name, count in Counter(each.name for each in addresses).items():
             if count > 1:
                 raise ValueError(f'listen: {count} listeners have name = "{name}": want another name for each')
@@ -194,28 +195,24 @@ class Configuration(_Table):
 
     @model_validator(mode="after")
     def _check_asked(self) -> Self:
-        known = [each.name for each in self.addresses()]
-        for key, table in (("http", self.ready.http), ("warm_up", self.ready.warm_up)):
-            if table is not None and table.listener is not None and table.listener not in known:
-                want = f"want one of {', '.join(known)}"
-                raise ValueError(f'ready.{key}.listener = "{table.listener}" is the name of no listener: {want}')
+        check, warm_up = self.ready.method == "http", self.ready.warm_up
+        for table in (*([self.ready.http or HttpTable()] if check else []), *([warm_up] if warm_up else [])):
+            self._check_door(table.listener or self._first_stream())
         return self
 
-    @model_validator(mode="after")
-    def _check_asked_alone(self) -> Self:
-        shared = {each.name for each in self.addresses() if each.mode == "shared"}
-        check, warm_up = self._http_check(), self.ready.warm_up
-        asked = [check.listener] if check else []
-        asked += [warm_up.wanted(self._first_stream()).listener] if warm_up else []
-        datagrams = {each.name for each in self.addresses() if str(each).startswith("udp:")}
-        for name in (each for each in asked if each in datagrams):
+    def _check_door(self, name: str) -> None:
+        """What is asked there is to be answered by the candidate and nobody else."""
+        found = next((each for each in self.addresses if each.name == name), None)
+        if found is None:
+            known = ", ".join(each.name for each in self.addresses)
+            raise ValueError(f'ready: "{name}" is the name of no listener: want one of {known} for http and warm_up')
+        if str(found).startswith("udp:"):
             raise ValueError(f'ready: "{name}" takes datagrams: want a TCP or Unix listener for http and warm_up')
-        for name in (each for each in asked if each in shared):
+        if found.mode == "shared":
             raise ValueError(
                 f'ready: "{name}" is a socket of all generations, so that another than the candidate may answer there: '
                 "want another listener for http and warm_up, or leave them out"
             )
-        return self
 
     @model_validator(mode="after")
     def _check_told(self) -> Self:
@@ -235,9 +232,10 @@ class Configuration(_Table):
             return "USR2"
         return self.drain.signal
 
-    def addresses(self) -> list[Address]:
+    @cached_property
+    def addresses(self) -> tuple[Address, ...]:
         """The listeners' addresses, in order, each with a name."""
-        return [each.parsed(f"listen-{number}") for number, each in enumerate(self.listen, 1)]
+        return tuple(each.parsed(f"listen-{number}") for number, each in enumerate(self.listen, 1))
 
     def policy(self) -> Policy:
         """The numbers, for the core."""
@@ -264,7 +262,8 @@ class Configuration(_Table):
 
     def _first_stream(self) -> str:
         """Who is asked over HTTP unless a listener is named."""
-        return self.addresses()[0].name
+        streams = (each.name for each in self.addresses if not str(each).startswith("udp:"))
+        return next(streams, self.addresses[0].name)
 
     def launch(self) -> Launch:
         """How the server is run. Its environment is the supervisor's own, then what is configured."""

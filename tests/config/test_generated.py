@@ -34,7 +34,7 @@ def taken(configuration: Configuration) -> None:
     assert isinstance(policy, Policy)
     assert all(restart_after(deaths, policy) <= policy.restart_longest for deaths in (1, 2, 999, 1000, 10**6))
     assert configuration.launch().argv
-    addresses = configuration.addresses()
+    addresses = configuration.addresses
     assert len({each.name for each in addresses}) == len(addresses) > 0
 
 

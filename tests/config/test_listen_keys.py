@@ -19,7 +19,7 @@ def test_options_reach_the_address() -> None:
     keys = {"defer_accept": "1m5s", "fast_open": 256, "keep_alive": True, "keep_alive_time": "60s", "no_delay": False}
     made = configuration(address="127.0.0.1:8080", device="eth0", free_bind=True, v6only=None, **keys)
     (address,) = addresses(made.launch().listen)
-    assert address == made.addresses()[0]
+    assert address == made.addresses[0]
     assert dict(getattr(address, "options")) == {  # noqa: B009 - not of every kind
         "defer_accept": 65,
         "device": "eth0",
@@ -35,7 +35,7 @@ def test_options_reach_the_address() -> None:
 def test_one_port_for_tcp_and_udp() -> None:
     both = [{"name": "tcp", "address": "127.0.0.1:53"}, {"name": "udp", "address": "udp://127.0.0.1:53"}]
     made = parse({"service": {"name": "dns", "command": ["/bin/true"]}, "listen": both}, "test")
-    assert [str(each) for each in made.addresses()] == ["127.0.0.1:53", "udp://127.0.0.1:53"]
+    assert [str(each) for each in made.addresses] == ["127.0.0.1:53", "udp://127.0.0.1:53"]
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,19 @@ def test_http_cannot_be_asked_of_datagrams() -> None:
     }
     with pytest.raises(ConfigurationError, match='"dns" takes datagrams'):
         parse(data, "test")
+
+
+def test_who_is_asked_over_http_is_the_first_that_speaks_it() -> None:
+    datagrams, stream = {"address": "udp://127.0.0.1:53"}, {"address": "127.0.0.1:80", "name": "web"}
+    data = {"service": {"name": "web", "command": ["/srv/web"]}, "ready": {"method": "http"}}
+    asked = parse({**data, "listen": [datagrams, stream]}, "test").policy().ready_http
+    assert asked is not None
+    assert asked.listener == "web"
+    for listen, why in (
+        ([datagrams], "takes datagrams: want a TCP or Unix listener"),
+        ([{**stream, "mode": "shared"}], "another than the candidate may answer there"),
+    ):
+        with pytest.raises(ConfigurationError, match=why):
+            parse({**data, "listen": listen}, "test")
+    with pytest.raises(ConfigurationError, match='"x" is the name of no listener: want one of web'):
+        parse({**data, "listen": [stream], "ready": {"warm_up": {"paths": ["/"], "listener": "x"}}}, "test")

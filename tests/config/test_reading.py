@@ -191,7 +191,7 @@ def test_what_is_systemd_s_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> 
     assert "KEPT" in names
     assert "NOTIFY_SOCKET" not in names
     assert found.service.name == "true"
-    assert [each.name for each in found.addresses()] == ["http", "listen-2"]
+    assert [each.name for each in found.addresses] == ["http", "listen-2"]
 
 
 def test_a_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
