@@ -32,17 +32,20 @@ class Queue:
     _before: float | None = None
     """The look before the stretch that goes on; None: none goes on."""
     _since: float = 0.0
+    _seen: float = 0.0
+    """For how long the stretch that goes on, or went on last, has been seen."""
     _length: int | None = None
 
-    def look(self, at: float, length: int) -> None:
-        """It was that long at that time."""
-        former = self._length
+    def look(self, at: float, length: int, took: float = 0.0) -> None:
+        """It was that long at some time from `at` on, for as long as the look took."""
+        former, ended = self._length, at + took
         if self._before is not None and former is not None and length < former:
-            self.longest = max(self.longest, Wait(self._looked - self._since, at - self._before))
+            self.longest = max(self.longest, Wait(self._seen, ended - self._before))
             self._before = None
         if length and self._before is None:
-            self._since, self._before = at, at if former is None else self._looked
+            self._since, self._before = ended, at if former is None else self._looked
         if self._before is not None:
-            self.longest = max(self.longest, Wait(at - self._since, at - self._before))
+            self._seen = max(0.0, at - self._since)
+            self.longest = max(self.longest, Wait(self._seen, ended - self._before))
         self._looked, self._length = at, length
         self.deepest = max(self.deepest, length)

@@ -76,21 +76,29 @@ class Watcher:
 
     def _look(self) -> None:
         now = time.monotonic()
-        gone = set(self._queues)
+        lengths = dict.fromkeys(self._queues, 0)
         for member in self._sets():
             for name, listener in self._listeners.of(member):
                 if listener not in self._names:
                     self._names[listener] = (name, str(listener))
                 length = _length(listener, member)
                 if length is not None:
-                    self._queues.setdefault((listener, member), Queue()).look(now, length)
-                    gone.discard((listener, member))
-        for left in gone:
-            self._queues[left].look(now, 0)
+                    lengths[listener, member] = length
+        took = time.monotonic() - now
+        for which, length in lengths.items():
+            self._queue(which).look(now, length, took)
         self._looks += 1
         self._widest = max(self._widest, now - self._looked)
         self._looked = now
-        self._pause = max(FINE, (time.monotonic() - now) / _SHARE)
+        self._pause = max(FINE, took / _SHARE)
+
+    def _queue(self, which: tuple[Listener, int]) -> Queue:
+        """One that is new had no clients when the others were looked at last."""
+        if which not in self._queues:
+            self._queues[which] = Queue()
+            if self._looks:
+                self._queues[which].look(self._looked, 0)
+        return self._queues[which]
 
     def _figures(self, listener: Listener, name: str, address: str) -> dict[str, Any]:
         mine = {member: queue for (whose, member), queue in self._queues.items() if whose is listener}

@@ -50,6 +50,13 @@ def plainly(looks: Looks) -> Wait:
     return max(waits)
 
 
+def test_a_look_that_takes_its_time_makes_no_wait_longer_than_it_was() -> None:
+    queue = Queue()
+    for at, length in ((0.0, 0), (1.0, 1), (2.0, 1), (3.0, 0)):
+        queue.look(at, length, 0.25)
+    assert queue.longest == Wait(2.0 - 1.25, 3.25 - 0.0)
+
+
 pauses = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 4)), max_size=25)
 
 

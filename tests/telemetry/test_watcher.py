@@ -63,6 +63,19 @@ def test_only_sets_that_clients_are_sent_to_are_looked_at(listeners: Listeners) 
     asyncio.run(watch())
 
 
+def test_who_waits_at_the_first_look_has_waited_since_the_last_at_the_others(listeners: Listeners) -> None:
+    async def watch() -> None:
+        exposed: list[int] = []
+        watching = Watcher(listeners, lambda: exposed)
+        exposed.append(1)
+        with connected(listeners, 0):
+            busy = watching.end()["listeners"][0]
+        assert (busy["deepest"], busy["longest_wait"]) == (1, 0.0)
+        assert busy["at_most"] > 0
+
+    asyncio.run(watch())
+
+
 def test_nothing_is_left_running_when_it_has_ended(listeners: Listeners, monkeypatch: pytest.MonkeyPatch) -> None:
     async def watch() -> int:
         watching = Watcher(listeners, lambda: [1])
