@@ -140,7 +140,8 @@ def _parser() -> argparse.ArgumentParser:
             same = "1 to 64 letters, digits and ._-; said again, it is the same request and has the same outcome"
             asking.add_argument("--request-id", dest="request", metavar="ID", help=same)
     command("stop", _stop, "drain everything and end")
-    history = command("history", _history, "list the handoffs that have ended")
+    history = command("history", _history, "list the handoffs that have ended, or show the report of one")
+    history.add_argument("handoff", nargs="?", type=int, metavar="NUMBER", help="the handoff whose report to show")
     history.add_argument("--json", action="store_true", help="for machines")
     events = command("events", _events, "show what happens, as it happens")
     events.add_argument("--json", action="store_true", help="for machines")
@@ -227,9 +228,12 @@ def _stop(arguments: argparse.Namespace) -> int:
 
 
 def _history(arguments: argparse.Namespace) -> int:
-    from supervisor import cli_status  # noqa: PLC0415 - loads what draws tables
+    from supervisor import cli_report, cli_status  # noqa: PLC0415 - load what draws tables
 
-    cli_status.history(_client(arguments), machine=arguments.json)
+    if arguments.handoff is None:
+        cli_status.history(_client(arguments), machine=arguments.json)
+    else:
+        cli_report.show(_client(arguments), arguments.handoff, machine=arguments.json)
     return DONE
 
 

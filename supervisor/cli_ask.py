@@ -26,6 +26,10 @@ _PHASES = {
     "withdraw": "going back to the old one, which is started when nothing else runs",
 }
 
+_LONG = 0.2
+"""Seconds that a client may have waited for an accept before it is worth a word."""
+_WORTH = ("longest_wait", "queue_reset", "listen_overflows")
+
 
 def follow(client: Client, what: str, terms: Mapping[str, str], *, quiet: bool, until_drained: bool) -> dict[str, Any]:
     """Ask, and wait for what comes of it, telling each step. The events are listened to before anything is asked."""
@@ -96,7 +100,7 @@ def _outcome(events: Iterator[dict[str, Any]], request: str, teller: Teller, *, 
 
 
 def _as_outcome(event: dict[str, Any], request: str, result: str) -> dict[str, Any]:
-    kept = ("handoff", "reason", "from_generation", "to_generation", "from_release", "to_release", "seconds")
+    kept = ("handoff", "reason", "from_generation", "to_generation", "from_release", "to_release", "seconds", *_WORTH)
     known = {key: event[key] for key in kept if key in event}
     return {"request": request, "result": "done" if result == "committed" else result, **known}
 
@@ -147,13 +151,24 @@ def _tell_end(outcome: dict[str, Any]) -> None:
             print(f"refused{reason}", file=sys.stderr)
         case other:
             print(f"{other}{reason}")
+    _tell_cost(outcome)
+
+
+def _tell_cost(outcome: dict[str, Any]) -> None:
+    """What it has cost others, if that is worth a line."""
+    wait, reset, overflows = (outcome.get(key) or 0 for key in _WORTH)
+    costs = [f"clients waited up to {wait:.2f} s for an accept"] if wait >= _LONG else []
+    costs += [f"{reset} in a dead generation's queue were reset"] if reset else []
+    costs += [f"the kernel found a full queue {overflows} times"] if overflows else []
+    if costs:
+        print(f"note: {', '.join(costs)} (gapless history {outcome['handoff']})")
 
 
 class Teller:
     """Says what is going on, in plain lines."""
 
     def __enter__(self) -> Self:
-        self._began = time.monotonic()
+        self._began = time.time()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -162,22 +177,23 @@ class Teller:
     def phase(self, text: str, event: dict[str, Any]) -> None:
         """A phase was entered."""
         about = f"generation {event['candidate']}: " if event.get("candidate") else ""
-        self._say(f"{about}{text}")
+        self._say(f"{about}{text}", event)
 
     def note(self, event: dict[str, Any]) -> None:
         """Something worth a line happened within a phase."""
         match event["event"]:
             case "generation_ready":
-                self._say(f"generation {event['generation']}: ready")
+                self._say(f"generation {event['generation']}: ready", event)
             case _:
                 pass
 
-    def _say(self, text: str) -> None:
-        print(f"{time.monotonic() - self._began:7.3f} s  {text}", flush=True)
+    def _say(self, text: str, event: dict[str, Any]) -> None:
+        """With the time at which it happened, and not that at which it was heard of."""
+        print(f"{max(0.0, event.get('at', time.time()) - self._began):7.3f} s  {text}", flush=True)
 
 
 class _Quiet(Teller):
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, event: dict[str, Any]) -> None:
         """Machines read the outcome alone."""
 
 

@@ -15,16 +15,16 @@ import uvloop
 from supervisor import __version__
 from supervisor.control.api import BadRequestError
 from supervisor.control.clock import Clock
-from supervisor.control.desk import ABORT, KEPT, Desk, as_event
+from supervisor.control.desk import ABORT, KEPT, Desk
 from supervisor.control.explain import as_documents, explain, waiting
 from supervisor.control.server import ControlServer
 from supervisor.control.status import document, doing_now
 from supervisor.core import effects, events
-from supervisor.core.chronicle import chronicle, durations, ready_to_steered
 from supervisor.core.model import Ask, Life, Mode, Request, State
 from supervisor.daemon_given import MOST_LISTENERS, Given
 from supervisor.daemon_listeners import open_listeners
 from supervisor.daemon_sights import Sights
+from supervisor.daemon_telling import Telling
 from supervisor.daemon_ways import Ways
 from supervisor.engine.addresses import addresses
 from supervisor.engine.contract import EINHORN
@@ -34,6 +34,7 @@ from supervisor.engine.instances import Instances
 from supervisor.engine.journal import Journal
 from supervisor.engine.lookout import Lookout
 from supervisor.engine.loop import Engine, Step
+from supervisor.engine.losses import Losses
 from supervisor.errors import OperatorError
 from supervisor.linux import process, sockdiag
 from supervisor.linux.listener import is_handed
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from supervisor.control.auth import Peer
     from supervisor.control.desk import Promise
     from supervisor.core.model import Release
-    from supervisor.core.outcome import Outcome
     from supervisor.linux.listeners import Listeners, Place
 
 _log = structlog.get_logger()
@@ -106,6 +106,8 @@ class Daemon:
         self._systemd = Systemd.from_environment()
         self._desk = Desk()
         self._history = History(state)
+        self._losses = Losses()
+        self._telling = Telling(self._desk, self._history, self._losses, listeners)
         self._journal = Journal(state, self._name, self._inodes)
         self._instances = Instances(self._name)
         self._loop = asyncio.get_running_loop()
@@ -120,6 +122,7 @@ class Daemon:
             open_files=given.open_files,
             open_channel=self._open_channel,
             pin_again=pin_again,
+            losses=self._losses,
         )
         ways = Ways(self._engine, self._instances, listeners, source, settings)
         looks = Lookout(engine=self._engine, listeners=listeners, instances=self._instances, ways=ways.table())
@@ -165,7 +168,7 @@ class Daemon:
             ],
             **document(state, clock.wall, lambda each: seen[each.number]),
             "waiting": as_documents(waits, clock),
-            "queue_losses": {"migrated": self._hands.losses.migrated, "reset": self._hands.losses.reset},
+            "queue_losses": {"migrated": self._losses.migrated, "reset": self._losses.reset},
             "migrates": sockdiag.migrates(),
             "journal": self._journal.fault or "ok",
         }
@@ -196,6 +199,7 @@ class Daemon:
             pid=peer.pid,
             if_current=terms.if_current,
         )
+        self._telling.asked(request)
         outcome = self._desk.wait(request.id, what)
         kind = events.AbortAsked if aborts else events.Asked
         self._engine.post(kind(at=self._engine.now(), request=request))
@@ -251,14 +255,9 @@ class Daemon:
     # ---- what is told of each step
 
     def _observe(self, step: Step) -> None:
-        for happening in chronicle(step.before, step.event, step.after, step.effects):
-            (_log.warning if happening.grave else _log.info)(happening.name, **happening.fields)
-            self._desk.publish(as_event(happening.name, time.time(), happening.fields))
-        for effect in step.effects:
-            if isinstance(effect, effects.Conclude):
-                self._history.append(self._entry(effect.outcome))
-            elif isinstance(effect, effects.End) and not self._over.done():
-                self._over.set_result(None)
+        self._telling.tell(step)
+        if any(isinstance(effect, effects.End) for effect in step.effects) and not self._over.done():
+            self._over.set_result(None)
         self._desk.take(step.effects)
         self._tell_systemd(step)
 
@@ -273,27 +272,6 @@ class Daemon:
         if step.after.mode is Mode.STOPPING and step.before.mode is not Mode.STOPPING:
             fields["STOPPING"] = 1
         self._systemd.tell(**fields)
-
-    def _entry(self, outcome: Outcome) -> dict[str, Any]:
-        request = outcome.request
-        return {
-            "handoff": outcome.handoff,
-            "ended": round(time.time(), 3),
-            "request": request.id,
-            "ask": request.ask,
-            "way": request.way,
-            "uid": request.uid,
-            "pid": request.pid,
-            "result": outcome.result,
-            "reason": str(outcome.failure) if outcome.failure else None,
-            "from": {"generation": outcome.from_generation, "release": outcome.from_release.id},
-            "to": {
-                "generation": outcome.to_generation,
-                "release": outcome.to_release.id if outcome.to_release else None,
-            },
-            "ready_to_steered": None if (spent := ready_to_steered(outcome)) is None else round(spent, 6),
-            "phases": {str(phase): round(spent, 4) for phase, spent in durations(outcome).items()},
-        }
 
     def _clock(self) -> Clock:
         now = self._engine.now()

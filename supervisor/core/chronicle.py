@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from supervisor.core.model import Generation, State
     from supervisor.core.outcome import Outcome
 
-Value = str | int | float | bool | None
+Value = str | int | float | bool | tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +34,18 @@ class Happening:
 def chronicle(
     before: State, event: events.Event, after: State, wanted: tuple[effects.Effect, ...]
 ) -> Iterator[Happening]:
-    """What the step from one state to the next has to say: first what ended with it, then what began."""
+    """What the step from one state to the next has to say: what ended with it, what its generations do, what began."""
     for effect in wanted:
         yield from _effect(effect)
     if after.mode is not before.mode:
         yield Happening("stopping" if after.mode is Mode.STOPPING else "leaving", {})
-    yield from _handoff(before, after)
     former = {each.number: each for each in before.generations}
     for each in after.generations:
         yield from _generation(former.get(each.number), each, before, after)
     for gone in former.keys() - {each.number for each in after.generations}:
         how = str(event.exit) if isinstance(event, events.Exited) and event.generation == gone else None
         yield Happening("generation_ended", {"generation": gone, "exit": how or former[gone].last_exit})
+    yield from _handoff(before, after)
     if after.pending is not None and after.pending is not before.pending:
         yield Happening("request_kept", {"request": after.pending.id, "ask": after.pending.ask})
 

@@ -6,7 +6,7 @@ import grp
 import os
 import pwd
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from supervisor.core.model import Launch, Release, State
     from supervisor.engine.instances import Channel, Instances
     from supervisor.engine.loop import Engine
+    from supervisor.engine.losses import Losses
     from supervisor.linux.listeners import Listeners
 
 _log = structlog.get_logger()
@@ -35,17 +36,7 @@ _log = structlog.get_logger()
 _MOST_RESET = 100_000
 """Connections: more than any queue holds (net.core.somaxconn)."""
 
-_PORTS_LOGGED = 50
-
 _LONGEST_STATUS = 200
-
-
-@dataclass(slots=True)
-class Losses:
-    """Connections that waited in the queue of a dead generation, since the supervisor began."""
-
-    migrated: int = 0
-    reset: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +53,7 @@ class Executor:
     """Given generation, run, the uid that will speak (None: ours), and the dialects."""
     pin_again: Callable[[Release], Release]
     """What is run now in a release's name. Raises ReleaseError."""
-    losses: Losses = field(default_factory=Losses)
+    losses: Losses
 
     def perform(self, effect: effects.Effect) -> None:
         """Do one effect. What is for people only (Conclude, Refuse, End) is done by who observes."""
@@ -191,13 +182,10 @@ class Executor:
                 listener.drop_spares()
         lost = self.listeners.reset_unmoved(member, unready if migrate else None, _MOST_RESET)
         if lost:
-            ports = [port for port in lost if port]
-            self.losses.reset += len(lost)
-            _log.warning("queue_reset", sockets=member, connections=len(lost), client_ports=ports[:_PORTS_LOGGED])
+            self.losses.add_reset(member, lost)
         moved = self.listeners.queue(member) if migrate else 0
         if moved:
-            self.losses.migrated += moved
-            _log.info("queue_migrated", sockets=member, connections=moved)
+            self.losses.add_migrated(member, moved)
         self._leave(member, unready if moved else None)
 
     def _leave(self, member: int, unready: set[int] | None = None) -> None:

@@ -11,6 +11,8 @@ import logging
 import os
 import select
 import sys
+import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -31,7 +33,7 @@ def configure() -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if terminal else "iso", utc=not terminal),
+            _by_the_clock if terminal else _by_the_calendar,
             structlog.processors.format_exc_info,
             *(
                 [_printable, structlog.dev.ConsoleRenderer(pad_event_to=20, sort_keys=False)]
@@ -78,6 +80,23 @@ class Outlet:
             return any(found & select.POLLOUT for _, found in self._poll.poll(0))
         except OSError:
             return False
+
+
+def _by_the_clock(_logger: object, _name: str, fields: Fields) -> Fields:
+    """For people here and now."""
+    fields["timestamp"] = f"{_happened(fields).astimezone():%H:%M:%S.%f}"
+    return fields
+
+
+def _by_the_calendar(_logger: object, _name: str, fields: Fields) -> Fields:
+    """ISO 8601, of the same length always."""
+    fields["timestamp"] = _happened(fields).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return fields
+
+
+def _happened(fields: Fields) -> datetime:
+    """When it happened (`at`, in seconds since 1970), where that is known to be before it is told."""
+    return datetime.fromtimestamp(fields.pop("at", None) or time.time(), UTC)
 
 
 def _as_json(_logger: object, _name: str, fields: Fields) -> str:

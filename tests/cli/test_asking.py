@@ -22,6 +22,10 @@ def test_upgrade_tells_each_phase_in_plain_lines(supervisor: Supervisor) -> None
     lines = found.stdout.splitlines()
     assert all(re.match(r" *[0-9.]+ s  \S", line) for line in lines[:-1]), lines
     assert any("on probation" in line for line in lines)
+    told = [float(line.split()[0]) for line in lines[:-1]]
+    assert told == sorted(told)
+    says = [line.partition(" s  ")[2] for line in lines]
+    assert says.index("generation 2: ready") < says.index("generation 2: sending it new connections")
     assert re.match(r"done in [0-9.]+ s: generation 2 serves \S+$", lines[-1])
 
 

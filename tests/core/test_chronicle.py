@@ -105,3 +105,11 @@ def test_a_generation_that_ends_is_said_to(reader: Reader) -> None:
     trace.replayed(_story("stop"))
     assert reader.count("stopping") == 1
     assert reader.count("generation_ended") == 2
+
+
+def test_what_a_phase_follows_from_is_told_before_it(reader: Reader) -> None:
+    (path,) = [each for each in STORIES if each.stem == "good-upgrade"]
+    trace.replayed(path.read_text())
+    told = [(each.name, each.fields.get("phase") or each.fields.get("generation")) for each in reader.said]
+    assert told.index(("generation_started", 2)) < told.index(("phase", "ready"))
+    assert told.index(("generation_ready", 2)) < told.index(("phase", "shift"))

@@ -5,10 +5,11 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,22 +107,42 @@ def test_who_waits_in_the_queue_of_a_candidate_that_dies_in_probation(
     supervisor.event("phase", mark, phase="probation")
     candidate = supervisor.pid_of(2)
     proc.stop(candidate)
-    clients = [supervisor.ask() for _ in range(WAITING)]
-    ports = {client.getsockname()[1] for client in clients}
-    os.kill(candidate, signal.SIGKILL)
+    with supervisor.client().events() as events:
+        clients = [supervisor.ask() for _ in range(WAITING)]
+        ports = {client.getsockname()[1] for client in clients}
+        os.kill(candidate, signal.SIGKILL)
+        streamed = list(_up_to(events, "handoff_ended"))
     ended = supervisor.event("handoff_ended", mark)
     assert (ended["result"], ended["reason"]) == ("rolled back", "died in probation: killed by SIGKILL")
+    report = supervisor.history()[-1]["report"]
     if migrate:
         assert [answer(client).version for client in clients] == ["v1"] * WAITING
         assert supervisor.event("queue_migrated")["connections"] == WAITING
         assert supervisor.status()["queue_losses"] == {"migrated": WAITING, "reset": 0}
+        assert report["stragglers"] == {"migrated": WAITING, "reset": 0, "reset_ports": []}
+        assert report["kernel"]["TCPMigrateReqSuccess"] == WAITING
     else:
         assert all(_was_reset(client) for client in clients)
         reset = supervisor.event("queue_reset")
         assert (reset["connections"], set(reset["client_ports"])) == (WAITING, ports)
         assert supervisor.status()["queue_losses"] == {"migrated": 0, "reset": WAITING}
+        stragglers = report["stragglers"]
+        assert (stragglers["migrated"], stragglers["reset"], set(stragglers["reset_ports"])) == (0, WAITING, ports)
+        assert ended["queue_reset"] == streamed[-1]["queue_reset"] == WAITING
+    (told,) = [each for each in streamed if each["event"] in {"queue_migrated", "queue_reset"}]
+    assert told["connections"] == WAITING
+    assert sorted(streamed, key=lambda each: float(each["at"])) == streamed
+    (death,) = report["deaths"]
+    assert (death["generation"], death["exit"]) == (2, "killed by SIGKILL")
     assert supervisor.get().version == "v1"
     assert supervisor.serving()["generation"] == 1
+
+
+def _up_to(events: Iterator[dict[str, Any]], last: str) -> Iterator[dict[str, Any]]:
+    for each in events:
+        yield each
+        if each["event"] == last:
+            return
 
 
 def _was_reset(client: socket.socket) -> bool:

@@ -27,6 +27,13 @@ class Network:
     def connect(self, address: tuple[str, int], timeout: float = 30.0) -> socket.socket:
         return socket.create_connection(address, timeout=timeout)
 
+    def begin(self, address: tuple[str, int]) -> socket.socket:
+        """Send what begins a connection, and wait for nothing."""
+        sock = socket.socket()
+        sock.settimeout(0)
+        sock.connect_ex(address)
+        return sock
+
     def close(self) -> None:
         """The host's stays."""
 
@@ -42,6 +49,10 @@ class Namespace(Network):
         """A socket stays in the network that it was made in, wherever it is used later."""
         with self._entered():
             return socket.create_connection(address, timeout=timeout)
+
+    def begin(self, address: tuple[str, int]) -> socket.socket:
+        with self._entered():
+            return super().begin(address)
 
     def close(self) -> None:
         os.close(self._fd)

@@ -24,17 +24,19 @@ configure()
 log = structlog.get_logger()
 log.info("handoff_ended", handoff=1, result=Result.COMMITTED, release=None, reason="a \x1b[31mb\nc")
 log.error("odd", what={"a": {1, 2}}, name="\udcff")
+log.info("earlier", at=1795573209.5)
 """
 
 
 def test_lines_for_machines() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, stderr=subprocess.PIPE, check=True, text=True)
-    first, second = (json.loads(line) for line in done.stderr.splitlines())
+    first, second, third = (json.loads(line) for line in done.stderr.splitlines())
     assert list(first) == ["timestamp", "level", "event", "handoff", "result", "release", "reason"]
     assert (first["level"], first["result"], first["release"]) == ("info", "committed", None)
     written = datetime.fromisoformat(first["timestamp"])
     assert datetime.now(UTC) - written < timedelta(seconds=DEADLINE)
     assert second["level"] == "error"
+    assert third == {"timestamp": "2026-11-25T02:20:09.500000Z", "level": "info", "event": "earlier"}
 
 
 def test_lines_for_people() -> None:
