@@ -145,12 +145,17 @@ class Source:
 
 
 def _host(settings: Settings) -> tuple[Any, ...]:
-    """What settings depend on beside the text: the folder that we are in, and what the host knows of user and group."""
-    folder = user = group = None
+    """What settings depend on beside the text: the folder that we are in, and the host's users and groups."""
+    launch = settings.launch
+    folder: str | None = None
     with suppress(OSError):
         folder = os.getcwd()  # noqa: PTH109 - what the kernel says, and no Path is wanted of it
-    with suppress(KeyError):
-        user = pwd.getpwnam(settings.launch.user) if settings.launch.user else None
-    with suppress(KeyError):
-        group = grp.getgrnam(settings.launch.group) if settings.launch.group else None
-    return folder, user, group
+    groups = (launch.group, *(launch.groups or ()))
+    return folder, _entry(pwd.getpwnam, launch.user), *(_entry(grp.getgrnam, each) for each in groups)
+
+
+def _entry(look_up: Callable[[str], Any], name: str | None) -> Any:  # noqa: ANN401 - an entry of passwd or group
+    try:
+        return look_up(name) if name else None
+    except KeyError:
+        return None
