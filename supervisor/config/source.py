@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _LARGEST = 1 << 20
 """Bytes of a file. One that somebody wrote has a thousandth of it."""
+_SPARE = 4096
+"""Bytes that are read beside those: it may be growing, and a file of procfs has no size."""
 _LARGEST_ANSWER = 16 << 20
 """Bytes: a file, and an environment as large as execve(2) lets it be, in JSON."""
 _PATIENCE = 30.0
@@ -49,7 +51,7 @@ def contents(path: Path) -> bytes:
                 raise ConfigurationError(
                     f"{path} has {found.st_size} bytes: want a configuration of at most {_LARGEST}"
                 )
-            return os.read(descriptor, _LARGEST)
+            return os.read(descriptor, found.st_size + _SPARE)
         finally:
             os.close(descriptor)
     except OSError as refused:
