@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _LARGEST = 1 << 20
 """Bytes of a file. One that somebody wrote has a thousandth of it."""
+_SPARE = 4096
+"""Bytes that are read beside those: it may be growing, and a file of procfs has no size."""
 _LARGEST_ANSWER = 16 << 20
 """Bytes: a file, and an environment as large as execve(2) lets it be, in JSON."""
 _PATIENCE = 30.0
@@ -49,7 +51,7 @@ def contents(path: Path) -> bytes:
                 raise ConfigurationError(
                     f"{path} has {found.st_size} bytes: want a configuration of at most {_LARGEST}"
                 )
-            return os.read(descriptor, _LARGEST)
+            return os.read(descriptor, found.st_size + _SPARE)
         finally:
             os.close(descriptor)
     except OSError as refused:
@@ -145,12 +147,17 @@ class Source:
 
 
 def _host(settings: Settings) -> tuple[Any, ...]:
-    """What settings depend on beside the text: the folder that we are in, and what the host knows of user and group."""
-    folder = user = group = None
+    """What settings depend on beside the text: the folder that we are in, and the host's users and groups."""
+    launch = settings.launch
+    folder: str | None = None
     with suppress(OSError):
         folder = os.getcwd()  # noqa: PTH109 - what the kernel says, and no Path is wanted of it
-    with suppress(KeyError):
-        user = pwd.getpwnam(settings.launch.user) if settings.launch.user else None
-    with suppress(KeyError):
-        group = grp.getgrnam(settings.launch.group) if settings.launch.group else None
-    return folder, user, group
+    groups = (launch.group, *(launch.groups or ()))
+    return folder, _entry(pwd.getpwnam, launch.user), *(_entry(grp.getgrnam, each) for each in groups)
+
+
+def _entry(look_up: Callable[[str], Any], name: str | None) -> Any:  # noqa: ANN401 - an entry of passwd or group
+    try:
+        return look_up(name) if name else None
+    except KeyError:
+        return None

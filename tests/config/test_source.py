@@ -1,6 +1,7 @@
 """The settings of the daemon: read by another process, and only when something has changed."""
 
 import asyncio
+import grp
 import os
 import sys
 from pathlib import Path
@@ -150,3 +151,11 @@ def test_what_travels_is_known_by_name() -> None:
         to_json({"settings": Path("/")})
     with pytest.raises(ValueError, match="nothing that settings consist of"):
         from_json('{"": "Path"}')
+
+
+def test_a_group_that_the_host_has_changed_is_noticed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_text(TEXT.replace("limits", 'group = "root"\nlimits'))
+    source = Source.of_file(path)
+    found = first(source)
+    monkeypatch.setattr(grp, "getgrnam", {"root": "another gid"}.__getitem__)
+    assert now(source) is not found

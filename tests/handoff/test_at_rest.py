@@ -23,3 +23,13 @@ def test_it_never_wakes_up_and_is_small(supervisor: Supervisor, v1: Path, v2: Pa
     pause.wait(WATCHED)
     assert proc.switches(supervisor.pid) == before
     assert proc.pss(supervisor.pid) < 40 * 1024 * 1024
+
+
+def test_what_checks_a_configuration_is_no_part_of_it(supervisor: Supervisor, v1: Path) -> None:
+    """Neither at the start nor by a changed file."""
+    supervisor.start(v1)
+    supervisor.configure(drain={"timeout": "20s"})
+    supervisor.upgrade()
+    maps = Path(f"/proc/{supervisor.pid}/maps").read_text()
+    assert "/uvloop/" in maps
+    assert "pydantic" not in maps
