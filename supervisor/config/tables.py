@@ -167,7 +167,7 @@ class ControlTable(_Table):
     socket: Annotated[str, AfterValidator(values.socket_path)] | None = None
 
 
-_NOT_PASSED_ON = frozenset((*values.FROM_SYSTEMD, *values.OURS))
+_NOT_PASSED_ON = frozenset((*values.FROM_SYSTEMD, *values.OF_A_SHELL, *values.OURS))
 
 
 class Configuration(_Table):

@@ -46,6 +46,10 @@ FROM_SYSTEMD = (
 )
 """Said to the supervisor and not to its children."""
 
+OF_A_SHELL = ("_", "OLDPWD", "PWD", "SHLVL")
+"""Said by the shell that gapless was started from, of itself: untrue of a server, and each handoff would pay for it
+with one more exec on the server's way (`linux.spawn`)."""
+
 OURS = ("LISTEN_FD", "READY_FD")
 
 DIALECTS = {"einhorn": "EINHORN_", "server-starter": "SERVER_STARTER_"}

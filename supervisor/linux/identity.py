@@ -42,6 +42,9 @@ class Identity:
     """All that it has: as ambient ones, and for root, who would get every one of them again, as a bound."""
 
 
+_UNCHANGED = Identity()
+
+
 @dataclass(frozen=True, slots=True)
 class _Own:
     """What this process may do: sets of capabilities, as bits."""
@@ -62,6 +65,8 @@ def words(identity: Identity) -> list[str]:
 
     Raises HostError if gapless may not make it so.
     """
+    if identity == _UNCHANGED:
+        return []
     own = _own()
     changes = _changes_user(identity, own)
     options = [*_user_options(identity, own)] if changes else []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.config.values import OF_A_SHELL
 from tests.harness import proc
 from tests.harness.supervisor import Supervisor
 
@@ -71,11 +72,11 @@ def test_its_environment_is_the_supervisors_and_the_contract(supervisor: Supervi
     }
     configured = {"PLAIN": "1 2", "a.b": "dotted", "with-dash": "=x=", "EMPTY": ""}
     supervisor.configure(service={"environment": configured})
-    supervisor.start(program, systemds | {"INHERITED": "yes"})
+    supervisor.start(program, systemds | dict.fromkeys(OF_A_SHELL, "stale") | {"INHERITED": "yes"})
     pid = supervisor.pid_of(1)
     found = proc.environment(pid)
     own = proc.environment(supervisor.pid)
-    kept = {name: value for name, value in own.items() if name not in systemds}
+    kept = {name: value for name, value in own.items() if name not in systemds and name not in OF_A_SHELL}
     assert {name: value for name, value in found.items() if name not in CONTRACT} == kept | configured
     assert set(found) >= CONTRACT
     assert found["INHERITED"] == "yes"
