@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from supervisor import __version__
 from supervisor.errors import GaplessError, HostError, OperatorError, UnreachableError
-from supervisor.paths import control_socket, runtime_root
+from supervisor.paths import control_sockets, living_control_socket, runtime_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -253,8 +253,8 @@ def _client(arguments: argparse.Namespace) -> Client:
     if arguments.service:
         if "/" in arguments.service or arguments.service in {".", ".."}:
             raise UsageError(f"{arguments.service} is no service's name: say --socket PATH for a socket")
-        return Client(control_socket(arguments.service, None))
-    found = sorted(runtime_root().glob("*/control.sock"))
+        return Client(living_control_socket(arguments.service))
+    found = control_sockets()
     living = [path for path in found if Client(path).answers] if len(found) > 1 else found
     if not living:
         raise UnreachableError(f"no supervisor was found in {runtime_root()}: say --socket PATH or --service NAME")

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from supervisor.errors import HostError
 
+_SYSTEM = Path("/run/gapless")
+"""Where a service of the system has its sockets, whoever it runs as."""
+_CONTROL = "control.sock"
 _LONGEST_SOCKET_PATH = 107
 """sun_path without its NUL, unix(7)."""
 LONGEST_NAME = len("/notify-1000000.1000.sock")
@@ -15,8 +18,21 @@ LONGEST_NAME = len("/notify-1000000.1000.sock")
 
 
 def control_socket(service: str, configured: str | None) -> Path:
-    """The control socket of a service, there or not."""
-    return Path(configured) if configured else _runtime(service) / "control.sock"
+    """The control socket of a service that we supervise, there or not."""
+    return Path(configured) if configured else _runtime(service) / _CONTROL
+
+
+def living_control_socket(service: str) -> Path:
+    """The control socket of a service that somebody supervises: the one that is there, or where ours would be."""
+    ours = control_socket(service, None)
+    system = _SYSTEM / service / _CONTROL
+    return system if not ours.exists() and os.access(system, os.W_OK) else ours
+
+
+def control_sockets() -> list[Path]:
+    """All that are where they usually are, and that we may use."""
+    roots = {runtime_root(), _SYSTEM}
+    return sorted(path for root in roots for path in root.glob(f"*/{_CONTROL}") if os.access(path, os.W_OK))
 
 
 def runtime_dir(service: str) -> Path:
@@ -45,17 +61,26 @@ def state_path(service: str, configured: str | None) -> Path:
 
 def runtime_root() -> Path:
     """Where the runtime folders of all services are that this user supervises. Raises HostError."""
-    return Path("/run/gapless") if os.geteuid() == 0 else _user_runtime() / "gapless"
+    return _SYSTEM if os.geteuid() == 0 else _user_runtime() / "gapless"
 
 
 def runtime_path(service: str) -> Path:
     """The folder for sockets, there or not."""
     root = Path("/run") if os.geteuid() == 0 else _session() or _private()
-    return root / "gapless" / service
+    return _made_by_systemd(service) or root / "gapless" / service
 
 
 def _runtime(service: str) -> Path:
-    return runtime_root() / service
+    return _made_by_systemd(service) or runtime_root() / service
+
+
+def _made_by_systemd(service: str) -> Path | None:
+    """What RuntimeDirectory= made for the service (systemd.exec(5)), if anything.
+
+    Only a folder with the service's name: a command may be called from another unit, which has a folder of its own.
+    """
+    given = (Path(each) for each in os.environ.get("RUNTIME_DIRECTORY", "").split(":") if each.startswith("/"))
+    return next((folder for folder in given if folder.name == service), None)
 
 
 def _user_runtime() -> Path:

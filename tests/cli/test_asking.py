@@ -288,7 +288,8 @@ def test_the_only_service_is_found_by_itself(supervisor: Supervisor, monkeypatch
         (folder / name).mkdir(parents=True)
     (folder / "one" / "control.sock").symlink_to(supervisor.control)
     (folder / "dead" / "control.sock").touch()
-    monkeypatch.setattr("supervisor.cli.runtime_root", lambda: folder)
+    monkeypatch.setattr("supervisor.paths.runtime_root", lambda: folder)
+    monkeypatch.setattr("supervisor.paths._SYSTEM", folder)
     from supervisor.cli import main  # noqa: PLC0415 - after what it looks at was changed
 
     assert main(["status", "--json"]) == 0

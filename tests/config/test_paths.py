@@ -15,6 +15,7 @@ def user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     return tmp_path
 
 
@@ -45,3 +46,29 @@ def test_the_state_is_where_it_is_said_to_be(user: Path, monkeypatch: pytest.Mon
     (user / "file").touch()
     with pytest.raises(HostError, match="cannot make"):
         paths.state_dir("web", str(user / "file" / "x"))
+
+
+def test_the_folder_that_systemd_made_is_used_if_it_is_for_this_service(
+    user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", f"/run/other:{user}/systemd/web")
+    assert paths.runtime_dir("web") == user / "systemd/web"
+    assert paths.control_socket("web", None) == user / "systemd/web/control.sock"
+    assert paths.runtime_path("web") == user / "systemd/web"
+    # said by a deployment that is a unit of its own, of a service that is not
+    assert paths.control_socket("api", None) == user / "gapless/api/control.sock"
+    assert paths.control_socket("web", "/said.sock") == Path("/said.sock")
+
+
+def test_commands_look_for_a_service_of_the_system_too(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = user / "system"
+    monkeypatch.setattr(paths, "_SYSTEM", system)
+    for folder in (system / "web", system / "both", user / "gapless/both"):
+        folder.mkdir(parents=True)
+        (folder / "control.sock").touch()
+    assert paths.living_control_socket("web") == system / "web/control.sock"
+    assert paths.living_control_socket("both") == user / "gapless/both/control.sock"
+    assert paths.living_control_socket("nowhere") == user / "gapless/nowhere/control.sock"
+    assert paths.control_sockets() == sorted(
+        [system / "web/control.sock", system / "both/control.sock", user / "gapless/both/control.sock"]
+    )
