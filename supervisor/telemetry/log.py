@@ -1,4 +1,4 @@
-"""The log: structlog events with stable names, JSON to a journal or a file, readable on a terminal.
+"""The log: structlog events with stable names, JSON to a file, fields to a journal, readable on a terminal.
 
 It never keeps the daemon waiting, and never brings it down: where nobody reads what is written, or nobody is there
 any more, lines are lost, and how many is told when there is room again.
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from supervisor.telemetry import journald
+
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
@@ -27,8 +29,24 @@ _AT_ONCE = 4096
 """Bytes that a pipe takes without blocking when poll(2) says that it takes any (PIPE_BUF, pipe(7))."""
 
 
-def configure() -> None:
-    """Set the log up, on standard error. Nothing of the server's own output passes through it."""
+def configure(service: str = "") -> None:
+    """Set the log up, on standard error. Nothing of the server's own output passes through it.
+
+    `service` is what the entries of a journal are marked with.
+    """
+    if journald.is_behind(sys.stderr.fileno()):
+        outlet = journald.Outlet(service)
+        structlog.configure(
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.format_exc_info,
+                journald.Entry(service),
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+            logger_factory=lambda *_: outlet,
+            cache_logger_on_first_use=True,
+        )
+        return
     terminal = sys.stderr.isatty()
     structlog.configure(
         processors=[
