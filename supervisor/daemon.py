@@ -18,12 +18,13 @@ from supervisor.control.clock import Clock
 from supervisor.control.desk import ABORT, KEPT, Desk
 from supervisor.control.explain import as_documents, explain, waiting
 from supervisor.control.server import ControlServer
-from supervisor.control.status import document, doing_now
+from supervisor.control.status import document
 from supervisor.core import effects, events
-from supervisor.core.model import Ask, Life, Mode, Request, State
+from supervisor.core.model import Ask, Mode, Request, State
 from supervisor.daemon_given import MOST_LISTENERS, Given
 from supervisor.daemon_listeners import open_listeners
 from supervisor.daemon_sights import Sights
+from supervisor.daemon_systemd import AboveUs
 from supervisor.daemon_telling import Telling
 from supervisor.daemon_ways import Ways
 from supervisor.engine.addresses import addresses
@@ -39,7 +40,6 @@ from supervisor.errors import OperatorError
 from supervisor.linux import process, sockdiag
 from supervisor.linux.listener import is_handed
 from supervisor.linux.lock import Lock
-from supervisor.linux.sdnotify import Systemd
 from supervisor.paths import control_socket, runtime_dir, state_dir
 from supervisor.readiness.channel import Channel
 from supervisor.releases.pin import pin, pin_again
@@ -77,7 +77,7 @@ def run(source: Source, given: Given) -> int:
 async def _run(settings: Settings, source: Source, given: Given) -> int:
     name = settings.service
     lock = Lock(state_dir(name, settings.state_dir) / "lock", f"service {name}")
-    configure_log()
+    configure_log(name)
     release = pin(settings.launch)
     listeners = open_listeners(addresses(release.launch.listen), given.handed)
     process.become_subreaper()
@@ -103,7 +103,7 @@ class Daemon:
         self._runtime = runtime_dir(self._name)
         state = state_dir(self._name, settings.state_dir)
         self._began = time.time()
-        self._systemd = Systemd.from_environment()
+        self._systemd = AboveUs.from_environment()
         self._desk = Desk()
         self._history = History(state)
         self._losses = Losses()
@@ -259,19 +259,8 @@ class Daemon:
         if any(isinstance(effect, effects.End) for effect in step.effects) and not self._over.done():
             self._over.set_result(None)
         self._desk.take(step.effects)
-        self._tell_systemd(step)
-
-    def _tell_systemd(self, step: Step) -> None:
-        if self._systemd is None:
-            return
-        doing, _ = doing_now(step.after)
-        fields: dict[str, str | int] = {"STATUS": doing}
-        serving = step.after.serving
-        if serving is not None and serving.life is Life.READY:
-            fields["READY"] = 1
-        if step.after.mode is Mode.STOPPING and step.before.mode is not Mode.STOPPING:
-            fields["STOPPING"] = 1
-        self._systemd.tell(**fields)
+        if self._systemd is not None:
+            self._systemd.told(step, self._engine.now())
 
     def _clock(self) -> Clock:
         now = self._engine.now()

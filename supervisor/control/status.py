@@ -76,7 +76,8 @@ def doing_now(state: State) -> tuple[str, float | None]:
     """What the service as a whole is doing, and until when (monotonic) at the latest."""
     if state.mode is not Mode.RUNNING:
         latest = [each.until for each in state.generations if each.until is not None]
-        return f"stopping, {len(state.generations)} generations left", max(latest, default=None)
+        left = len(state.generations)
+        return f"stopping, {left} generation{'s' * (left != 1)} left", max(latest, default=None)
     handoff, serving = state.handoff, state.serving
     if handoff is not None:
         text = _PHASES[handoff.phase].format(candidate=handoff.candidate, predecessor=handoff.predecessor)

@@ -104,3 +104,11 @@ class Systemd:
         text = "\n".join(f"{name}={value}" for name, value in fields.items())
         with suppress(OSError):
             self._socket.sendto(text.encode(), self._address)
+
+    @staticmethod
+    def watchdog_interval() -> float | None:
+        """Within how many seconds it wants WATCHDOG=1 of this very process; None: never (sd_watchdog_enabled(3))."""
+        microseconds = os.environ.get("WATCHDOG_USEC", "")
+        if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()) or not microseconds.isdecimal():
+            return None
+        return int(microseconds) / 1_000_000 or None
