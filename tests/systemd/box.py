@@ -51,11 +51,12 @@ for folder in etc tmp usr/local var; do
 done
 
 mkdir /run/dev
-for device in full null random urandom zero; do
+for device in full null random tty urandom zero; do
   : >"/run/dev/$device"
   mount --bind "/dev/$device" "/run/dev/$device"
 done
 ln -s /proc/self/fd /run/dev/fd
+ln -s pts/ptmx /run/dev/ptmx
 mkdir /run/dev/shm
 mount --rbind /run/dev /dev
 

@@ -1,7 +1,10 @@
-"""A box for all tests here, with gapless installed as docs/systemd.md says, and a unit of its own for each test."""
+"""A box for all tests here, with gapless installed for everybody in it, and a unit of its own for each test."""
 
 import itertools
+import shutil
 import subprocess
+import sys
+import sysconfig
 from collections.abc import Generator
 from pathlib import Path
 
@@ -11,14 +14,25 @@ from tests.systemd.box import Box, obstacle
 from tests.systemd.unit import Unit
 
 ROOT = Path(__file__).resolve().parents[2]
-GAPLESS = ROOT / ".venv/bin/gapless"
+INSTALLED = "/usr/local/lib/gapless"
+
+# The checkout, and the Python that it uses, may be in a home that only root may enter.
+PYTHON = f"{INSTALLED}/python/bin/python{sysconfig.get_python_version()}"
+PATHS = (f"PYTHONPATH={INSTALLED}/checkout:{INSTALLED}/packages", f"LD_LIBRARY_PATH={INSTALLED}/python/lib")
+GAPLESS = f"""\
+#!/bin/sh
+export {" ".join(PATHS)}
+exec {PYTHON} -m supervisor "$@"
+"""
 
 numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
 def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("share")
+    folder = tmp_path_factory.mktemp("share")
+    folder.chmod(0o755)  # a server may be run by anybody
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -26,13 +40,27 @@ def box(share: Path) -> Generator[Box, None, None]:
     if reason := obstacle():
         pytest.skip(reason)
     with Box(share) as made:
-        (made.root / "run/systemd/system/gapless@.service").write_bytes(
-            (ROOT / "systemd/gapless@.service").read_bytes()
-        )
+        shutil.copy(ROOT / "systemd/gapless@.service", made.root / "run/systemd/system")
         (made.root / "etc/gapless").mkdir()
-        made.succeed("ln", "-sf", str(GAPLESS), "/usr/local/bin/gapless")
+        _install(made)
         made.systemctl("daemon-reload")
         yield made
+
+
+def _install(box: Box) -> None:
+    sources = {"checkout": str(ROOT), "packages": sysconfig.get_path("purelib"), "python": sys.base_prefix}
+    for name, source in sources.items():
+        box.succeed("mkdir", "-p", f"{INSTALLED}/{name}")
+        box.succeed("mount", "--bind", "-o", "ro", source, f"{INSTALLED}/{name}")
+    program = box.root / "usr/local/bin/gapless"
+    program.unlink(missing_ok=True)
+    program.write_text(GAPLESS)
+    program.chmod(0o755)
+
+
+def python(program: str) -> list[str]:
+    """The command by which a box runs a few lines that use gapless's own modules."""
+    return ["env", *PATHS, PYTHON, "-c", program]
 
 
 class Servers:

@@ -13,6 +13,8 @@ from typing import Any, Self
 from tests.systemd.box import Box
 
 PATIENCE = 20.0
+OURS = "GAPLESS_"
+NUMBERS = {"candidate", "count", "deaths", "from_generation", "generation", "handoff", "pid", "run", "to_generation"}
 
 Entry = dict[str, Any]
 
@@ -26,7 +28,7 @@ address = "127.0.0.1:{port}"
 [ready]
 timeout = "{ready}"
 [handoff]
-probation = "300ms"
+probation = "{probation}"
 [drain]
 timeout = "10s"
 [stop]
@@ -92,10 +94,12 @@ class Unit:
         self.box.run("systemctl", "reset-failed", self.unit)
         self._journal.close()
 
-    def configure(self, *flags: str, ready: str = "10s", stop: str = "10s") -> None:
+    def configure(self, *flags: str, ready: str = "10s", stop: str = "10s", probation: str = "300ms") -> None:
         """Write its configuration; the server is run with these flags."""
         command = json.dumps([f"/run/share/{self.name}/current", *flags])
-        text = CONFIGURATION.format(name=self.name, command=command, port=self.port, ready=ready, stop=stop)
+        text = CONFIGURATION.format(
+            name=self.name, command=command, port=self.port, ready=ready, stop=stop, probation=probation
+        )
         (self.box.root / f"etc/gapless/{self.name}.toml").write_text(text)
 
     def drop_in(self, *lines: str) -> None:
@@ -120,12 +124,17 @@ class Unit:
         """One of its properties, as systemd has it."""
         return self.box.systemctl("show", "--property", name, "--value", self.unit).strip()
 
+    def history(self) -> list[str]:
+        """How its handoffs ended."""
+        lines = (self.box.root / f"var/lib/gapless/{self.name}/history.jsonl").read_text().splitlines()
+        return [entry["result"] for entry in map(json.loads, lines) if "result" in entry]
+
     def log(self) -> str:
         """What its journal says, as an operator asks for it."""
         return self.box.succeed("journalctl", "--no-pager", "--unit", self.unit, "--output=cat")
 
     def happened(self, event: str, **fields: object) -> Entry:
-        """Wait for the next event of gapless that is this one; its journal entry, parsed into `event`."""
+        """Wait for the next event of gapless that is this one; its journal entry, and in `event` what gapless told."""
 
         def wanted(line: str) -> bool:
             said = _event(json.loads(line))
@@ -136,6 +145,17 @@ class Unit:
     def said(self, text: str) -> Entry:
         """Wait for the next line with this text, by anybody."""
         return self._entry(lambda line: text in str(json.loads(line)["MESSAGE"]), repr(text))
+
+    def environment(self, pid: int) -> dict[str, str]:
+        """What a process (the box's pid) was started with."""
+        block = (self.box.root / f"proc/{pid}/environ").read_text()
+        return dict(item.split("=", 1) for item in block.split("\0") if item)
+
+    def wait(self, holds: Callable[[], bool], what: str) -> None:
+        """Ask systemd again and again for what it tells nobody."""
+        deadline = time.monotonic() + PATIENCE
+        while not holds():
+            assert time.monotonic() < deadline, f"{PATIENCE} s passed, and not: {what}"
 
     def processes(self) -> list[int]:
         """The pids (the box's) in its cgroup."""
@@ -155,11 +175,8 @@ class Unit:
 
 
 def _event(entry: Entry) -> Entry:
-    try:
-        event = json.loads(entry["MESSAGE"])
-    except (TypeError, ValueError):
-        return {}
-    return event if isinstance(event, dict) else {}
+    fields = {name.removeprefix(OURS).lower(): value for name, value in entry.items() if name.startswith(OURS)}
+    return {name: int(value) if name in NUMBERS else value for name, value in fields.items()}
 
 
 class Load:
