@@ -9,14 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor.errors import HostError
+from supervisor.linux import netlink
 
 ANY_V4 = "0.0.0.0"  # noqa: S104 - an address to compare with
 
-_NETLINK_SOCK_DIAG = 4
-_SOCK_DIAG_BY_FAMILY = 20
-_NLM_F_REQUEST = 0x0001
-_NLM_F_REQUEST_DUMP = 0x0301
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _LISTEN = 10
 _CLOSED = 7
 _LISTENING = {socket.IPPROTO_TCP: 1 << _LISTEN, socket.IPPROTO_UDP: 1 << _CLOSED}
@@ -26,7 +22,6 @@ _ANY_STATE = 0xFFFFFFFF
 _SERVER_OPEN = (1, 8)  # ESTABLISHED, CLOSE_WAIT (the client closed first)
 _SERVER_CLOSED = (4, 5, 6, 9, 11)  # FIN_WAIT1, FIN_WAIT2, TIME_WAIT, LAST_ACK, CLOSING
 
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 _REQUEST = struct.Struct("=BBBxI")  # struct inet_diag_req_v2 up to its socket id: family, protocol, extensions, states
 _PORTS = struct.Struct("!HH")
 _ANY_ID = bytes(16 + 16 + 4) + b"\xff" * 8  # addresses, interface, INET_DIAG_NOCOOKIE
@@ -37,7 +32,6 @@ _INTERFACE_AT = 4 + 4 + 16 + 16  # in struct inet_diag_msg, after its first four
 _MIGRATE_SYSCTL = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 _INFO = struct.Struct("=B23xI")  # struct tcp_info: state, and tcpi_unacked, of a listening socket its accept queue
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
-_RECEIVE_SIZE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +164,7 @@ def _look_up(family: int, local: tuple[str, int], peer: tuple[str, int]) -> tupl
     addresses = [socket.inet_pton(family, host).ljust(16, b"\0") for host, _ in (local, peer)]
     identity = _PORTS.pack(local[1], peer[1]) + b"".join(addresses) + bytes(4) + b"\xff" * 8
     request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _ANY_STATE) + identity
-    header = _HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
-        netlink.send(header + request)
-        kind, body = next(_messages(netlink.recv(_RECEIVE_SIZE)))
-    if kind == _NLMSG_ERROR:
-        raise OSError(-struct.unpack_from("=i", body)[0], "sock_diag knows no such connection")
+    body = netlink.one_of(request)
     *_, inode = _TAIL.unpack_from(body, _MESSAGE_SIZE - _TAIL.size)
     return body[1], inode
 
@@ -253,24 +242,7 @@ def _dumped(
     family: socket.AddressFamily, port: int, states: int, protocol: int = socket.IPPROTO_TCP
 ) -> Iterator[bytes]:
     request = _REQUEST.pack(family, protocol, 0, states) + _PORTS.pack(port, 0) + _ANY_ID
-    header = _HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, 1, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
-        netlink.send(header + request)
-        while True:
-            for kind, body in _messages(netlink.recv(_RECEIVE_SIZE)):
-                if kind == _NLMSG_DONE:
-                    return
-                if kind == _NLMSG_ERROR:
-                    raise OSError(-struct.unpack_from("=i", body)[0], "sock_diag refused the request")
-                yield body
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset + _HEADER.size <= len(data):
-        length, kind = struct.unpack_from("=IH", data, offset)
-        yield kind, data[offset + _HEADER.size : offset + length]
-        offset += (length + 3) & ~3
+    yield from netlink.all_of(request)
 
 
 def _from_message(family: socket.AddressFamily, body: bytes) -> FoundSocket:

@@ -12,17 +12,12 @@ import struct
 from collections.abc import Collection, Iterator
 
 from supervisor.errors import HostError
+from supervisor.linux import netlink
 
-_NETLINK_SOCK_DIAG = 4
-_SOCK_DIAG_BY_FAMILY = 20
-_NLM_F_REQUEST, _NLM_F_DUMP = 0x0001, 0x0300
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 _REQUEST = struct.Struct("=BBHIIIII")  # struct unix_diag_req: family, protocol, pad, states, inode, show, cookie
 _MESSAGE = struct.Struct("=BBBBIII")  # struct unix_diag_msg: family, type, state, pad, inode, cookie
 _ATTRIBUTE = struct.Struct("=HH")
 _NO_COOKIE = 0xFFFFFFFF
-_RECEIVE_SIZE = 1 << 18
 
 _SHOW_NAME, _SHOW_VFS, _SHOW_PEER, _SHOW_RQLEN = 0x01, 0x02, 0x04, 0x10
 _NAME, _VFS, _PEER, _RQLEN = 0, 1, 2, 4
@@ -119,34 +114,17 @@ def _inode(sock: socket.socket) -> int:
 
 
 def _one(inode: int, show: int) -> tuple[int, int, dict[int, bytes]]:
-    return next(_ask(inode, show, _NLM_F_REQUEST))
+    """Inode, state and attributes of one socket. Raises OSError."""
+    return _parsed(netlink.one_of(_request(inode, show)))
 
 
 def _all(show: int) -> Iterator[tuple[int, int, dict[int, bytes]]]:
-    yield from _ask(0, show, _NLM_F_REQUEST | _NLM_F_DUMP)
+    """The same of each. Raises OSError."""
+    return map(_parsed, netlink.all_of(_request(0, show)))
 
 
-def _ask(inode: int, show: int, flags: int) -> Iterator[tuple[int, int, dict[int, bytes]]]:
-    """Inode, state and attributes of one socket or of all. Raises OSError."""
-    request = _REQUEST.pack(socket.AF_UNIX, 0, 0, _NO_COOKIE, inode, show, _NO_COOKIE, _NO_COOKIE)
-    header = _HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, flags, 1, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
-        netlink.send(header + request)
-        while True:
-            for kind, body in _messages(netlink.recv(_RECEIVE_SIZE)):
-                if kind == _NLMSG_DONE:
-                    return
-                if kind == _NLMSG_ERROR:
-                    raise OSError(-struct.unpack_from("=i", body)[0], "sock_diag refused the request")
-                yield _parsed(body)
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, *_ = _HEADER.unpack_from(data, at)
-        yield kind, data[at + _HEADER.size : at + length]
-        at += (length + 3) & ~3
+def _request(inode: int, show: int) -> bytes:
+    return _REQUEST.pack(socket.AF_UNIX, 0, 0, _NO_COOKIE, inode, show, _NO_COOKIE, _NO_COOKIE)
 
 
 def _parsed(body: bytes) -> tuple[int, int, dict[int, bytes]]:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from supervisor.errors import HostError
-from supervisor.linux import sockdiag
+from supervisor.linux import netlink, sockdiag
 from supervisor.linux.address import TcpAddress
 
 
@@ -34,7 +34,7 @@ def test_netlink_and_proc_tell_the_same(family: socket.AddressFamily, host: str)
 def test_without_netlink_proc_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     with ExitStack() as stack:
         port = listener(stack, socket.AF_INET, "127.0.0.1").getsockname()[1]
-        monkeypatch.setattr(sockdiag, "_NETLINK_SOCK_DIAG", 63)  # no such protocol, as where netlink is forbidden
+        monkeypatch.setattr(netlink, "_NETLINK_SOCK_DIAG", 63)  # no such protocol, as where netlink is forbidden
         assert [found.port for found in sockdiag.listening(socket.AF_INET, port)] == [port]
         monkeypatch.setattr(sockdiag, "_from_proc", _refuse)
         with pytest.raises(HostError, match="cannot be read"):

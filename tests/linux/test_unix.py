@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.errors import HostError
-from supervisor.linux import unixdiag
+from supervisor.linux import netlink, unixdiag
 from supervisor.linux.listener import parse_address
 from supervisor.linux.listeners import Listeners
 from supervisor.linux.unix import UnixListener
@@ -150,7 +150,7 @@ def test_users_reach_whom_it_is_steered_to_and_the_probe_whom_it_wants(listener:
 
 def test_where_netlink_is_refused_the_queue_has_to_do(listener: UnixListener, monkeypatch: pytest.MonkeyPatch) -> None:
     listener.enter(1)
-    monkeypatch.setattr(unixdiag, "_NETLINK_SOCK_DIAG", 99)  # no such protocol
+    monkeypatch.setattr(netlink, "_NETLINK_SOCK_DIAG", 99)  # no such protocol
     with listener.reach(1) as probe:
         assert listener.queue(1) == 1
         assert listener.has_accepted(probe, nobody) is None
