@@ -3,8 +3,12 @@
 import json
 import os
 import re
+import select
 import signal
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -52,7 +56,8 @@ def test_one_who_does_not_wait_is_told_the_request(supervisor: Supervisor) -> No
 
 def test_one_who_waits_for_the_drain_sees_the_old_one_gone(supervisor: Supervisor) -> None:
     old = supervisor.pid_of(1)
-    found = supervisor.command("upgrade", "--wait-drain")
+    with supervisor.ask("/slow?ms=1500"):
+        found = supervisor.command("upgrade", "--wait-drain")
     assert found.returncode == 0
     assert "generation 1 is finishing" in found.stdout
     with pytest.raises(ProcessLookupError):
@@ -174,17 +179,24 @@ def test_one_who_stops_waiting_stops_nothing(supervisor: Supervisor) -> None:
     supervisor.event("handoff_ended", result="committed")
 
 
+@contextmanager
+def listening(supervisor: Supervisor, *flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`gapless events` at work, and the first line that it said: handoffs are asked for until it hears of one."""
+    command = [*GAPLESS, "events", *flags, "--socket", str(supervisor.control)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as events:
+        try:
+            assert events.stdout is not None
+            ends = time.monotonic() + DEADLINE
+            while not select.select([events.stdout], [], [], 0)[0]:
+                assert time.monotonic() < ends
+                supervisor.command("upgrade")
+            yield events, events.stdout.readline()
+        finally:
+            events.kill()
+
+
 def test_stop_is_heard_and_events_end_with_it(supervisor: Supervisor) -> None:
-    with subprocess.Popen(
-        [*GAPLESS, "events", "--socket", str(supervisor.control)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as events:
-        assert events.stdout is not None
-        supervisor.command("upgrade", "--no-wait")
-        first = events.stdout.readline()
+    with listening(supervisor) as (events, first):
         assert supervisor.command("stop").returncode == 0
         rest, complaint = events.communicate(timeout=DEADLINE)
     assert re.match(r"\d\d:\d\d:\d\d\.\d{3} \w+", first)
@@ -194,20 +206,13 @@ def test_stop_is_heard_and_events_end_with_it(supervisor: Supervisor) -> None:
 
 
 def test_events_for_machines_are_an_object_a_line(supervisor: Supervisor) -> None:
-    with subprocess.Popen(
-        [*GAPLESS, "events", "--json", "--socket", str(supervisor.control)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as events:
+    with listening(supervisor, "--json") as (events, first):
+        assert set(json.loads(first)) >= {"event", "at"}
         assert events.stdout is not None
-        supervisor.command("upgrade", "--no-wait")
-        assert set(json.loads(events.stdout.readline())) >= {"event", "at"}
-        events.stdout.close()  # whoever reads goes away
-        supervisor.event("handoff_ended")
-        assert events.wait(DEADLINE) == 141
         assert events.stderr is not None
+        events.stdout.close()  # whoever reads goes away
+        supervisor.command("upgrade")
+        assert events.wait(DEADLINE) == 141
         assert events.stderr.read() == ""
 
 
