@@ -113,7 +113,12 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_log_bug)
         self._over = self._loop.create_future()
-        self._engine = Engine(State(policy=settings.policy), self._loop, self._journal, self._observe)
+        self._engine = Engine(
+            State(policy=settings.policy, last_handoff=self._history.last_number()),
+            self._loop,
+            self._journal,
+            self._observe,
+        )
         self._hands = Executor(
             engine=self._engine,
             listeners=listeners,

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from collections import deque
 from collections.abc import Callable, Container
 from typing import Self
 
@@ -10,6 +11,9 @@ from supervisor.linux import sockdiag, steering
 from supervisor.linux.address import Socket, TcpAddress
 from supervisor.linux.group import Group
 from supervisor.linux.steering import attach, constant
+
+_REMEMBERED = 1024
+"""Connections of our own: those that a server never accepted are still in its queue when that is reset."""
 
 
 class TcpListener(Group[TcpAddress]):
@@ -23,6 +27,7 @@ class TcpListener(Group[TcpAddress]):
         self._vacant = first  # holds the address while nobody listens
         self._vacant_as = address
         self._silent = False
+        self._ours: deque[tuple[str, int]] = deque(maxlen=_REMEMBERED)
 
     @classmethod
     def open(cls, address: TcpAddress) -> Self:
@@ -51,7 +56,8 @@ class TcpListener(Group[TcpAddress]):
         made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             made.bind((source, 0))
-            self.probe(member, (source, made.getsockname()[1]))
+            self._ours.append((source, made.getsockname()[1]))
+            self.probe(member, self._ours[-1])
             with contextlib.suppress(BlockingIOError):
                 made.connect((source, self.bound.port))
         except (OSError, HostError):
@@ -127,7 +133,7 @@ class TcpListener(Group[TcpAddress]):
             self._vacant = None
 
     def _empty(self, member: int, limit: int) -> list[int]:
-        return sockdiag.reset_waiting(self._sockets[member], limit)
+        return sockdiag.reset_waiting(self._sockets[member], limit, self._ours)
 
     def _moves_queue(self, member: int, unready: Container[int]) -> bool:
         """Tell whether the kernel moves its connections. It may choose any member: no spare, nobody of `unready`."""
