@@ -11,6 +11,9 @@ from pathlib import Path
 from supervisor.errors import HostError
 from supervisor.linux import netlink
 
+REMEMBERED = 1024
+"""Connections of our own, by listener: those that no server accepted are still in the queue when that is reset."""
+
 ANY_V4 = "0.0.0.0"  # noqa: S104 - an address to compare with
 
 _LISTEN = 10

@@ -12,9 +12,6 @@ from supervisor.linux.address import Socket, TcpAddress
 from supervisor.linux.group import Group
 from supervisor.linux.steering import attach, constant
 
-_REMEMBERED = 1024
-"""Connections of our own: those that a server never accepted are still in its queue when that is reset."""
-
 
 class TcpListener(Group[TcpAddress]):
     """One TCP address. A socket joins its group by listen(2)."""
@@ -27,7 +24,7 @@ class TcpListener(Group[TcpAddress]):
         self._vacant = first  # holds the address while nobody listens
         self._vacant_as = address
         self._silent = False
-        self._ours: deque[tuple[str, int]] = deque(maxlen=_REMEMBERED)
+        self._ours: deque[tuple[str, int]] = deque(maxlen=sockdiag.REMEMBERED)
 
     @classmethod
     def open(cls, address: TcpAddress) -> Self:
