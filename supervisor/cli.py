@@ -97,7 +97,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="gapless",
         allow_abbrev=False,
         description="Replaces the binary of a running server without losing a request.",
-        epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 rolled back, 4 refused, 5 no supervisor was reached.",
+        epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 rolled back, 4 refused, 5 no supervisor was reached; "
+        "of run also 6: stopped, and something had to be killed.",
         parents=[which],
     )
     parser.add_argument("--version", action="version", version=f"gapless {__version__}")
@@ -115,8 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     check = command("check", _check, "check a configuration and the release that it names; start nothing")
     check.add_argument("config", type=Path, metavar="CONFIG")
     status = command("status", _status, "show generations, and what is going on")
-    status.add_argument("--json", action="store_true", help="for machines")
-    status.add_argument("--watch", action="store_true", help="again and again, until interrupted")
+    form = status.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="for machines")
+    form.add_argument("--watch", action="store_true", help="again and again, until interrupted")
     explain = command("explain", _explain, "say what waits now, why, and until when")
     explain.add_argument("--json", action="store_true", help="for machines")
     doctor = command(

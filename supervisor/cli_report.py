@@ -36,7 +36,7 @@ def show(client: Client, number: int, *, machine: bool) -> None:
     if not found:
         numbers = [entry["handoff"] for entry in entries]
         known = f"there are {min(numbers)} to {max(numbers)}" if numbers else "none has ended yet"
-        raise OperatorError(f"handoff {number} is not among the last {len(entries)} that have ended: {known}")
+        raise OperatorError(f"handoff {number} is not in the history: {known}")
     if machine:
         print(json.dumps(found[-1], indent=2))
         return

@@ -105,7 +105,9 @@ def _head(status: dict[str, Any], width: int) -> list[Text]:
     )
     doing = clean(status["doing"]) + _until(status["until"], status["now"], begins=down)
     where = ", ".join(f"{each['name']} {each['address']}{_sharing(each)}" for each in status["listeners"])
-    about = f"{where} · supervisor pid {status['pid']}, up {_span(status['now'] - status['began'])}"
+    about = (
+        f"{where}{' · ' if where else ''}supervisor pid {status['pid']}, up {_span(status['now'] - status['began'])}"
+    )
     first = Text(status["service"], style="bold")
     first.append(f"  {doing}", style="not bold")
     return [first, *(Text(line, style="dim") for line in wrapped(clean(about), width)), Text("")]

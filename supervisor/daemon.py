@@ -113,7 +113,12 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_log_bug)
         self._over = self._loop.create_future()
-        self._engine = Engine(State(policy=settings.policy), self._loop, self._journal, self._observe)
+        self._engine = Engine(
+            State(policy=settings.policy, last_handoff=self._history.last_number()),
+            self._loop,
+            self._journal,
+            self._observe,
+        )
         self._hands = Executor(
             engine=self._engine,
             listeners=listeners,
@@ -283,7 +288,7 @@ def _log_bug(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 def check(path: Path) -> list[str]:
     """What a configuration amounts to on this host, in lines. Raises OperatorError; starts and binds nothing."""
     from supervisor.config import reading  # noqa: PLC0415 - the daemon does without the models
-    from supervisor.config.summary import summary  # noqa: PLC0415 - likewise
+    from supervisor.config.summary import missing_folders, summary  # noqa: PLC0415 - likewise
 
     configuration = reading.load(path)
     release = pin(configuration.launch())
@@ -296,6 +301,7 @@ def check(path: Path) -> list[str]:
         *summary(configuration),
         f"control:    {control_socket(configuration.service.name, configuration.control.socket)}",
         *(f"note: {remark}" for each in configuration.addresses for remark in each.remarks),
+        *(f"note: {remark}" for remark in missing_folders(configuration)),
         *_remarks(),
     ]
 

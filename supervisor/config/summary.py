@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from supervisor.config.tables import Configuration
 
 _METHODS = {
@@ -65,6 +69,16 @@ def _identity(configuration: Configuration) -> list[str]:
     said = ", ".join(part for part in parts if part)
     lines = [f"runs with:  {said}"] if said else []
     return [*lines, f"dialects:   {', '.join(service.dialects)}"] if service.dialects else lines
+
+
+def missing_folders(configuration: Configuration) -> Iterator[str]:
+    """Folders without which no server can be started, in sentences; they may be there by then."""
+    service = configuration.service
+    wanted = {"directory": service.directory, "stdout": service.stdout, "stderr": service.stderr}
+    for key, path in wanted.items():
+        folder = Path(path or "/") if key == "directory" else Path(path or "/").parent
+        if not folder.is_dir():
+            yield f"service.{key} = {json.dumps(str(path))}: {folder} is no folder, and no server starts without it"
 
 
 def _seconds(seconds: float) -> str:

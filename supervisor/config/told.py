@@ -53,7 +53,10 @@ def check_dialects(dialects: Iterable[str], environment: Iterable[str], listens:
         return
     for each in listens:
         if each.address.startswith("unix:@"):
-            raise ValueError(f"listen: address = {json.dumps(each.address)}: Server::Starter has no abstract sockets")
+            raise ValueError(
+                f"listen: address = {json.dumps(each.address)}: Server::Starter has no abstract sockets: want a path, "
+                'or service.dialects without "server-starter"'
+            )
         if set(each.address) & set(_OF_SERVER_STARTER):
             raise ValueError(
                 f"listen: address = {json.dumps(each.address)}: want it without ; and =, at which readers of "

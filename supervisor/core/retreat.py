@@ -35,7 +35,9 @@ def undo(turn: Turn, handoff: Handoff, event: Event) -> None:
     if failure.reason is Reason.TIMED_OUT and candidate.spoke is not None:
         failure = Failure(Reason.NOT_ACCEPTING, f"said so by {candidate.spoke}")
     elif failure.reason is Reason.TIMED_OUT:
-        failure = Failure(Reason.TIMED_OUT, candidate.seen)
+        allowed = generation.policy_for(turn.state, candidate).ready_timeout
+        silence = f"nothing was heard of it in {allowed:g} s (ready.timeout)"
+        failure = Failure(Reason.TIMED_OUT, candidate.seen or silence)
     if handoff.exclusive and candidate.life is not Life.DOWN:
         _withdraw(turn, replace(handoff, failure=failure), event)
         return

@@ -70,6 +70,10 @@ class History:
                 found.append(entry)
         return found[-limit:]
 
+    def last_number(self) -> int:
+        """The number of the newest handoff, or 0: the next supervisor of the service counts on from it."""
+        return max((entry["handoff"] for entry in self.entries(1) if isinstance(entry.get("handoff"), int)), default=0)
+
     def _lines(self) -> list[bytes]:
         try:
             return self._path.read_bytes().splitlines()

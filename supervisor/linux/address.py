@@ -221,7 +221,8 @@ class InetAddress:
             return f"{self} got no port: all ports of the range net.ipv4.ip_local_port_range are in use"
         host = self.host.partition("%")[0]
         holder = sockdiag.holder(host, self.port, v6only=bool(self.v6only), protocol=self.protocol)
-        return f"{self} is in use by {holder.owner()}" if holder else f"{self} is in use"
+        whose = f" by {holder.owner()}" if holder else ""
+        return f"{self} is in use{whose}: free it, or listen on another address"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Container, Hashable
 from dataclasses import dataclass
 from functools import partial
@@ -85,6 +86,7 @@ class SharedListener:
         self._open: _Open | None = opened
         self._bound = _bound(address.place, opened.sock)
         self._members: set[int] = set()
+        self._ours: deque[tuple[str, int]] = deque(maxlen=sockdiag.REMEMBERED)
         self._target: int | None = None
 
     @classmethod
@@ -225,7 +227,11 @@ class SharedListener:
         if self._members != {member}:
             return []
         sock = self.socket(member)
-        return [0] * unixdiag.reset_waiting(sock, limit) if self.port is None else sockdiag.reset_waiting(sock, limit)
+        return (
+            [0] * unixdiag.reset_waiting(sock, limit)
+            if self.port is None
+            else sockdiag.reset_waiting(sock, limit, self._ours)
+        )
 
     @property
     def probes(self) -> bool:
@@ -236,7 +242,9 @@ class SharedListener:
         """Begin a connection of our own, non-blocking, to whoever accepts it. Raises OSError."""
         del member
         if isinstance(self._bound, TcpAddress):
-            return _connect_tcp(self._bound)
+            made = _connect_tcp(self._bound)
+            self._ours.append(made.getsockname()[:2])
+            return made
         name = self._opened.own.path if self._opened.own else f"\0{self._bound.path[1:]}"
         return connect_unix(name)
 

@@ -4,12 +4,15 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor.errors import HostError
 from supervisor.linux import netlink
+
+REMEMBERED = 1024
+"""Connections of our own, by listener: those that no server accepted are still in the queue when that is reset."""
 
 ANY_V4 = "0.0.0.0"  # noqa: S104 - an address to compare with
 
@@ -31,6 +34,7 @@ _INTERFACE_AT = 4 + 4 + 16 + 16  # in struct inet_diag_msg, after its first four
 
 _MIGRATE_SYSCTL = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 _INFO = struct.Struct("=B23xI")  # struct tcp_info: state, and tcpi_unacked, of a listening socket its accept queue
+_MAPPED = "::ffff:"  # what a dual-stack socket has before an IPv4 address
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
 
 
@@ -169,11 +173,12 @@ def _look_up(family: int, local: tuple[str, int], peer: tuple[str, int]) -> tupl
     return body[1], inode
 
 
-def reset_waiting(sock: socket.socket, limit: int) -> list[int]:
+def reset_waiting(sock: socket.socket, limit: int, ours: Container[tuple[str, int]] = ()) -> list[int]:
     """Accept and reset up to `limit` waiting connections, for a socket that nobody else accepts from.
 
-    Tells their clients' ports; raises HostError when the host is out of file descriptors. The file description is
-    non-blocking meanwhile, which any process that shares it would notice.
+    Tells their clients' ports, but not those of `ours` (address and port), which are nobody's loss. Raises HostError
+    when the host is out of file descriptors. The file description is non-blocking meanwhile, which any process that
+    shares it would notice.
     """
     ports: list[int] = []
     sock.settimeout(0)
@@ -182,7 +187,8 @@ def reset_waiting(sock: socket.socket, limit: int) -> list[int]:
             connection, peer = sock.accept()
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             connection.close()
-            ports.append(peer[1])
+            if (peer[0].removeprefix(_MAPPED), peer[1]) not in ours:
+                ports.append(peer[1])
     except OSError as error:
         if error.errno not in (errno.EAGAIN, errno.EINVAL):  # emptied, or shut down, by somebody else
             raise HostError(f"waiting connections cannot be reset: {os.strerror(error.errno or 0)}") from error

@@ -67,7 +67,7 @@ def refuse_taken(path: str) -> None:
         except OSError as error:
             if error.errno != errno.EPROTOTYPE:
                 raise HostError(f"{path} is there and cannot be looked at: {error.strerror}") from error
-    raise HostError(f"{path} is in use by {_holder(path)}")
+    raise HostError(f"{path} is in use by {_holder(path)}: free it, or listen on another path")
 
 
 def clear(path: str) -> None:

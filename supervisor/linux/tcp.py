@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from collections import deque
 from collections.abc import Callable, Container
 from typing import Self
 
@@ -23,6 +24,7 @@ class TcpListener(Group[TcpAddress]):
         self._vacant = first  # holds the address while nobody listens
         self._vacant_as = address
         self._silent = False
+        self._ours: deque[tuple[str, int]] = deque(maxlen=sockdiag.REMEMBERED)
 
     @classmethod
     def open(cls, address: TcpAddress) -> Self:
@@ -51,7 +53,8 @@ class TcpListener(Group[TcpAddress]):
         made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             made.bind((source, 0))
-            self.probe(member, (source, made.getsockname()[1]))
+            self._ours.append((source, made.getsockname()[1]))
+            self.probe(member, self._ours[-1])
             with contextlib.suppress(BlockingIOError):
                 made.connect((source, self.bound.port))
         except (OSError, HostError):
@@ -127,7 +130,7 @@ class TcpListener(Group[TcpAddress]):
             self._vacant = None
 
     def _empty(self, member: int, limit: int) -> list[int]:
-        return sockdiag.reset_waiting(self._sockets[member], limit)
+        return sockdiag.reset_waiting(self._sockets[member], limit, self._ours)
 
     def _moves_queue(self, member: int, unready: Container[int]) -> bool:
         """Tell whether the kernel moves its connections. It may choose any member: no spare, nobody of `unready`."""

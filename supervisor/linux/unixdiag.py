@@ -53,6 +53,14 @@ def is_hung_up(connection: socket.socket) -> bool:
         return False
 
 
+def left_without_a_word(connection: socket.socket) -> bool:
+    """Tell of an accepted connection (TCP too) whether its client has sent nothing and hung up."""
+    try:
+        return is_hung_up(connection)
+    except OSError:  # reset: it may have sent something before
+        return False
+
+
 def is_shut_down(sock: socket.socket) -> bool:
     """Tell whether somebody has called shutdown() on a listening socket: it refuses connections from then on.
 
@@ -64,15 +72,16 @@ def is_shut_down(sock: socket.socket) -> bool:
 def reset_waiting(sock: socket.socket, limit: int) -> int:
     """Accept and close up to `limit` waiting connections, for a socket that nobody else accepts from; tell how many.
 
-    The clients read an end-of-file, or ECONNRESET when they have sent something. Raises HostError when the host is out
-    of file descriptors. The file description is non-blocking meanwhile.
+    The clients read an end-of-file, or ECONNRESET when they have sent something. Those who hung up without a word are
+    not counted: they lose nothing. Raises HostError when the host is out of file descriptors. The file description is
+    non-blocking meanwhile.
     """
     count = 0
     sock.settimeout(0)
     try:
         while count < limit:
-            sock.accept()[0].close()
-            count += 1
+            with sock.accept()[0] as connection:
+                count += not left_without_a_word(connection)
     except OSError as error:
         if error.errno not in (errno.EAGAIN, errno.EINVAL):  # emptied, or shut down
             raise HostError(f"waiting connections cannot be reset: {os.strerror(error.errno or 0)}") from error

@@ -88,7 +88,15 @@ def _resolve(path: Path) -> Path:
             return path.parent.resolve(strict=True) / path.name
         return path.resolve(strict=True)
     except (OSError, RuntimeError) as broken:
-        raise ReleaseError(f"{path} cannot be found: {_reason(broken)}") from broken
+        raise ReleaseError(f"{path} cannot be found: {_dangling(path) or _reason(broken)}") from broken
+
+
+def _dangling(path: Path) -> str:
+    """Which symlink on the way leads nowhere, in words; empty if none does."""
+    for part in (*reversed(path.parents), path):
+        if part.is_symlink() and not part.exists():
+            return f"the symlink {part} leads to {part.readlink()}, which is not there"
+    return ""
 
 
 def _stat(path: Path) -> os.stat_result:

@@ -32,7 +32,10 @@ def test_a_server_that_never_gets_ready(supervisor: Supervisor) -> None:
     assert wait["since"] <= time.time() < wait["until"]
     assert [each["until"] for each in supervisor.status()["waiting"]] == [wait["until"]]
     ended = supervisor.event("handoff_ended")
-    assert (ended["result"], ended["reason"]) == ("rolled back", "not ready in time")
+    assert (ended["result"], ended["reason"]) == (
+        "rolled back",
+        "not ready in time: nothing was heard of it in 4 s (ready.timeout)",
+    )
     assert time.time() >= wait["until"]
     assert "generation 1 serves" in supervisor.command("explain").stdout
 
@@ -49,6 +52,7 @@ def test_probation_a_kept_request_and_a_drain(supervisor: Supervisor) -> None:
     with supervisor.ask("/slow?ms=30000"):
         supervisor.command("stop")
         stopping = supervisor.command("explain").stdout
+        assert re.search(r"^supervisor pid \d+, up", supervisor.command("status").stdout, re.MULTILINE)
     assert "service: it is stopping" in stopping
     assert re.search(
         r"generation \d: it was sent TERM .* connections? (is|are) open on it; at .* it is sent KILL", stopping

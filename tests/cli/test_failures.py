@@ -31,6 +31,7 @@ ASKING = (("status",), ("history",), ("upgrade",), ("rollback", "--no-wait"), ("
         (("run", "--", "/bin/true"), "both are needed"),
         (("run", "x.toml", "--service", "y"), "says socket and service itself"),
         (("status", "--service", "../x"), "no service's name"),
+        (("status", "--json", "--watch"), "not allowed with"),
         (("check",), "CONFIG"),
     ],
 )
@@ -149,3 +150,16 @@ def test_check_says_what_it_amounts_to(tmp_path: Path) -> None:
     assert found.returncode == 0
     for told in ("all right", "listen-1 127.0.0.1:0", "umask 027", "QUIT, and KILL after 90 s", "control.sock"):
         assert told in found.stdout
+    assert "is no folder" not in found.stdout
+
+
+def test_check_tells_of_folders_that_are_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(
+        f'[service]\nname = "x"\ncommand = ["/bin/true"]\ndirectory = "{tmp_path}/a"\nstdout = "{tmp_path}/b/log"\n'
+        '[[listen]]\naddress = "127.0.0.1:0"\n'
+    )
+    found = gapless("check", str(path))
+    assert found.returncode == 0
+    assert f'service.directory = "{tmp_path}/a": {tmp_path}/a is no folder' in found.stdout
+    assert f'service.stdout = "{tmp_path}/b/log": {tmp_path}/b is no folder' in found.stdout

@@ -63,7 +63,7 @@ def test_for_machines_it_is_the_whole_entry(supervisor: Supervisor) -> None:
 
 
 def test_one_that_is_not_there_is_4(supervisor: Supervisor) -> None:
-    assert "none has ended yet" in failed(supervisor.command("history", "3"), 4)
+    assert "handoff 3 is not in the history: none has ended yet" in failed(supervisor.command("history", "3"), 4)
     assert supervisor.command("upgrade").returncode == 0
     assert "there are 1 to 1" in failed(supervisor.command("history", "3"), 4)
     assert "invalid int value" in failed(gapless("history", "last"), 2)

@@ -39,7 +39,7 @@ def test_it_does_not_grow_for_ever(tmp_path: Path) -> None:
 
 def test_what_is_known_later_belongs_to_the_newest_of_that_number(tmp_path: Path) -> None:
     written = History(tmp_path)
-    for number in (1, 2, 1):  # numbers begin anew with each supervisor
+    for number in (1, 2, 1):  # an older gapless began anew with each supervisor
         written.append({"handoff": number, "report": {"drain": None, "looks": 3}})
     written.amend(1, {"drain": {"seconds": 0.5}})
     written.append({"handoff": 2, "report": None})
@@ -51,6 +51,13 @@ def test_what_is_known_later_belongs_to_the_newest_of_that_number(tmp_path: Path
     assert found[0]["report"] == {"drain": None, "looks": 3}
     assert found[2]["report"] == {"drain": {"seconds": 0.5}, "looks": 3}
     assert written.entries(2) == found[2:]
+
+
+def test_the_newest_number_is_known(tmp_path: Path) -> None:
+    assert History(tmp_path).last_number() == 0
+    History(tmp_path).append({"handoff": 41, "report": {}})
+    History(tmp_path).amend(41, {"drain": None})
+    assert History(tmp_path).last_number() == 41
 
 
 def test_every_entry_counts_once_however_much_is_known_later(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def _not_executable(folder: Path) -> Path:
 BROKEN = {
     "crashes at start": Broken(_baked("-crash-at-start"), "rolled back", "died before it was ready: exit status 3"),
     "dies in probation": Broken(_baked("-crash-after=250ms"), "rolled back", "died in probation: exit status 2"),
-    "never ready": Broken(_baked("-never-ready"), "rolled back", "not ready in time"),
+    "never ready": Broken(_baked("-never-ready"), "rolled back", "not ready in time: nothing was heard of it in *"),
     "closes the pipe": Broken(_baked("-close-ready"), "rolled back", "closed the readiness pipe without a word"),
     "wrong architecture": Broken(lambda _: builds.foreign_go_server("v1"), "refused", "bad release: * is built for *"),
     "not executable": Broken(_not_executable, "refused", "bad release: * is not executable*"),

@@ -104,7 +104,10 @@ def test_a_worker_that_does_not_ack_is_not_ready(supervisor: Supervisor) -> None
     supervisor.start(worker(supervisor, "v1"))
     supervisor.configure(ready={"timeout": "500ms"})
     ended = supervisor.hup(worker(supervisor, "v2", acks=False))
-    assert (ended["result"], ended["reason"]) == ("rolled back", "not ready in time")
+    assert (ended["result"], ended["reason"]) == (
+        "rolled back",
+        "not ready in time: nothing was heard of it in 0.5 s (ready.timeout)",
+    )
     assert supervisor.get().version == "v1"
 
 

@@ -90,8 +90,8 @@ def test_a_release_that_cannot_be_run_stops_nothing(exclusive: Supervisor, v1: P
     ("baked", "said"),
     [
         ("-crash-at-start", "died before it was ready: exit status 3"),
-        ("-never-ready", "not ready in time"),
-        ("-never-ready -ignore-term", "not ready in time"),
+        ("-never-ready", "not ready in time: nothing was heard of it in 0.5 s (ready.timeout)"),
+        ("-never-ready -ignore-term", "not ready in time: nothing was heard of it in 0.5 s (ready.timeout)"),
         ("-crash-after 50ms", "died in probation: exit status 2"),
     ],
 )

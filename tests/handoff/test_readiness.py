@@ -73,7 +73,10 @@ def test_who_is_silent_where_one_has_spoken_is_not_taken_for_ready(supervisor: S
     supervisor.start(v1)
     supervisor.configure(ready={"timeout": "2500ms"})
     ended = supervisor.hup(builds.go_server("speaks", "-silent"))
-    assert (ended["result"], ended["reason"]) == ("rolled back", "not ready in time")
+    assert (ended["result"], ended["reason"]) == (
+        "rolled back",
+        "not ready in time: nothing was heard of it in 2.5 s (ready.timeout)",
+    )
 
 
 def test_silence_counts_again_and_again_where_nobody_has_spoken(supervisor: Supervisor) -> None:
@@ -105,7 +108,10 @@ def test_a_strangers_word_does_not_count(supervisor: Supervisor, v1: Path) -> No
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
         stranger.sendto(b"READY=1\nSTATUS=a lie", path)
     ended = supervisor.event("handoff_ended", mark)
-    assert (ended["result"], ended["reason"]) == ("rolled back", "not ready in time")
+    assert (ended["result"], ended["reason"]) == (
+        "rolled back",
+        "not ready in time: nothing was heard of it in 2 s (ready.timeout)",
+    )
     assert not [each for each in supervisor.events("generation_spoke", since=mark) if each["generation"] == 2]
 
 

@@ -83,6 +83,16 @@ def test_it_is_remembered_by_the_next_supervisor(supervisor: Supervisor, v1: Pat
     assert not supervisor.events("handoff_began")
 
 
+def test_handoffs_are_counted_on_by_the_next_supervisor(supervisor: Supervisor, v1: Path) -> None:
+    supervisor.start(v1)
+    supervisor.upgrade()
+    assert supervisor.stop() == 0
+    supervisor.output.close()
+    supervisor.start(v1)
+    assert supervisor.upgrade()["handoff"] == 2
+    assert [entry["handoff"] for entry in supervisor.history()] == [1, 2]
+
+
 def test_an_id_that_cannot_be_is_refused(supervisor: Supervisor, v1: Path) -> None:
     supervisor.start(v1)
     for wrong in ("", "a/b", "x" * 65):

@@ -84,6 +84,7 @@ def test_stopping_while_it_crash_loops(supervisor: Supervisor) -> None:
     supervisor.event("service_failing")
     assert supervisor.stop() == 0
     assert supervisor.left_behind() == []
+    assert supervisor.events("queue_reset") == []  # only our own probes were in it, and they are nobody's loss
 
 
 def test_quit_leaves_the_children_alive_and_serving(supervisor: Supervisor, v1: Path) -> None:

@@ -65,7 +65,7 @@ def test_another_process_is_named() -> None:
         with pytest.raises(HostError) as caught:
             TcpAddress.parse(f"127.0.0.1:{port}").bind(first=True)
         assert str(caught.value).startswith(f"127.0.0.1:{port} is in use by python")
-        assert str(caught.value).endswith(f"(pid {server.pid})")
+        assert str(caught.value).endswith(f"(pid {server.pid}): free it, or listen on another address")
         server.communicate("\n")
 
 

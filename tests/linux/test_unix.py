@@ -162,6 +162,7 @@ def test_where_netlink_is_refused_the_queue_has_to_do(listener: UnixListener, mo
 def test_a_dead_generations_queue_is_closed_and_counted(listener: UnixListener, path: str) -> None:
     listener.enter(1)
     listener.steer(1)
+    listener.reach(1).close()  # as a probe of a server that died: nobody's loss
     with connect(path) as first, connect(path) as second:
         assert not listener.may_leave(1, ())
         assert listener.reset_queue(1, 10) == [0, 0]
