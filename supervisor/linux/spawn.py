@@ -12,6 +12,7 @@ from 3 up is set aside before anything else is opened. What is put there is the 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -207,13 +208,17 @@ def _why(command: Command, refused: Exception) -> str:
 
 
 def _output(path: str | None, open_files: ExitStack) -> int | None:
+    """Opened without waiting: open(2) waits for who reads a FIFO, for ever if nobody does (ENXIO, fifo(7))."""
     if path is None:
         return None
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        fd = os.open(path, flags, 0o640)
     except OSError as refused:
-        raise HostError(f"cannot write the child's output to {path}: {refused.strerror}") from refused
+        why = "it is a FIFO that nobody reads" if refused.errno == errno.ENXIO else refused.strerror
+        raise HostError(f"cannot write the child's output to {path}: {why}") from refused
     open_files.callback(os.close, fd)
+    os.set_blocking(fd, True)
     return fd
 
 
