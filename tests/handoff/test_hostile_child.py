@@ -5,6 +5,8 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.harness import proc
 from tests.harness.supervisor import Supervisor
 
@@ -98,3 +100,16 @@ def test_an_output_that_nobody_reads_is_refused(supervisor: Supervisor, v1: Path
     assert ended["result"] == "rolled back"
     assert "nobody reads" in ended["reason"]
     assert supervisor.get().version == "v1"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can open what the server's user cannot")
+def test_a_link_in_the_place_of_its_output_is_not_followed(supervisor: Supervisor, v1: Path) -> None:
+    logs, private = supervisor.folder / "logs", supervisor.folder / "private"
+    logs.mkdir()
+    os.chown(logs, 65534, -1)
+    supervisor.configure(service={"stdout": str(logs / "out")})
+    supervisor.start(v1)
+    (logs / "out").unlink()
+    (logs / "out").symlink_to(private)
+    assert "it is a link" in supervisor.hup(v1)["reason"]
+    assert not private.exists()
