@@ -73,6 +73,8 @@ class Ways:
             failure = Failure(Reason.INVALID_CONFIGURATION, str(refused))
         except ReleaseError as refused:
             failure = Failure(Reason.BAD_RELEASE, str(refused))
+        except (OSError, RuntimeError) as refused:  # no file descriptor, no thread
+            failure = Failure(Reason.BAD_RELEASE, f"the host has no means left to look at it ({refused})")
         return events.Refused(at=self._engine.now(), handoff=handoff, failure=failure)
 
     def _refuse_what_needs_a_restart(self, new: Settings) -> None:
@@ -144,7 +146,7 @@ class Ways:
     async def _digest(self, watch: due.DigestFile) -> events.Event:
         try:
             found = await asyncio.to_thread(digest, watch.release.path)
-        except OSError as refused:
+        except (OSError, RuntimeError) as refused:  # RuntimeError: the host has no thread for us (RLIMIT_NPROC)
             _log.warning("digest_failed", release=watch.id, reason=str(refused))
             found = ""
         return events.Digested(at=self._engine.now(), release=watch.id, sha256=found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import stat
 from contextlib import suppress
@@ -105,8 +106,8 @@ class ControlServer:
     def _bound(self) -> socket.socket:
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
+            os.fchmod(listening.fileno(), 0o600)  # bind(2) makes the file with it: unix_bind_bsd()
             listening.bind(str(self.path))
-            self.path.chmod(0o600)
             self._file = _identity(self.path)
         except OSError:
             listening.close()

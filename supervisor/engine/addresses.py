@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from supervisor.errors import HostError
 from supervisor.linux.listener import parse_address
 
 if TYPE_CHECKING:
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
 
 
 def addresses(configured: Iterable[Listen]) -> list[Address]:
-    """In the same order. Raises ValueError for what a checked configuration cannot have."""
-    return [
-        parse_address(each.address, name=each.name, mode=each.mode, backlog=each.backlog, options=_options(each))
-        for each in configured
-    ]
+    """In the same order. Raises HostError where the host has changed since the configuration was checked."""
+    try:
+        return [
+            parse_address(each.address, name=each.name, mode=each.mode, backlog=each.backlog, options=_options(each))
+            for each in configured
+        ]
+    except ValueError as gone:
+        raise HostError(str(gone)) from gone
 
 
 def _options(each: Listen) -> dict[str, str | int]:

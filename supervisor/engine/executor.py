@@ -37,6 +37,8 @@ _MOST_RESET = 100_000
 """Connections: more than any queue holds (net.core.somaxconn)."""
 
 _LONGEST_STATUS = 200
+_MOST_DIGITS = 18
+"""Of a number of microseconds: 30,000 years, and it fits every kind of number."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,7 +84,9 @@ class Executor:
         except ReleaseError as refused:
             failure = Failure(Reason.BAD_RELEASE, str(refused))
             self.engine.post(events.SpawnFailed(at=self.engine.now(), **about, failure=failure))
-        except (HostError, OSError) as refused:
+        except Exception as refused:  # noqa: BLE001 - whoever waits for this process would wait for ever
+            if not isinstance(refused, (HostError, OSError)):
+                _log.critical("bug", what=f"generation {effect.generation} could not be made", exc_info=True)
             failure = Failure(Reason.SPAWN_FAILED, str(refused))
             self.engine.post(events.SpawnFailed(at=self.engine.now(), **about, failure=failure))
         else:
@@ -101,7 +105,7 @@ class Executor:
         for name in self.listeners.revive(effect.sockets):
             _log.warning("listener_mended", name=name, what="its last server had shut it down: it listens again")
         launch = release.launch
-        user = pwd.getpwnam(launch.user) if launch.user else None
+        user = _user(launch)
         channel = self.open_channel(effect.generation, effect.run, user.pw_uid if user else None, launch.dialects)
         index = self.instances.free_index()
         try:
@@ -173,20 +177,28 @@ class Executor:
         if not self.listeners.holds(member):
             return
         if not effect.clients:
-            self.listeners.reset_queue(member, _MOST_RESET)
+            self._reset(lambda: self.listeners.reset_queue(member, _MOST_RESET))
         unready = _unready(self.engine.state)
         self._steer_away(member)
         migrate = effect.migrate and sockdiag.migrates()
         if migrate and self.listeners.queue(member):
             for listener in self.listeners:
                 listener.drop_spares()
-        lost = self.listeners.reset_unmoved(member, unready if migrate else None, _MOST_RESET)
+        lost = self._reset(lambda: self.listeners.reset_unmoved(member, unready if migrate else None, _MOST_RESET))
         if lost:
             self.losses.add_reset(member, lost)
         moved = self.listeners.queue(member) if migrate else 0
         if moved:
             self.losses.add_migrated(member, moved)
         self._leave(member, unready if moved else None)
+
+    def _reset(self, reset: Callable[[], list[int]]) -> list[int]:
+        """Without a file descriptor to accept them with they are reset all the same when the socket goes, uncounted."""
+        try:
+            return reset()
+        except HostError as refused:
+            _log.warning("queue_uncounted", reason=str(refused))
+            return []
 
     def _leave(self, member: int, unready: set[int] | None = None) -> None:
         for listener in self.listeners.leave(member, unready):
@@ -205,12 +217,19 @@ class Executor:
             instance.saying = fields["STATUS"][:_LONGEST_STATUS]
         extension = fields.get("EXTEND_TIMEOUT_USEC", "")
         if extension.isascii() and extension.isdigit():
-            now = self.engine.now()
+            now, extension = self.engine.now(), extension.lstrip("0")[:_MOST_DIGITS] or "0"
             self.engine.post(
                 events.Extended(
                     at=now, generation=instance.generation, run=instance.run, until=now + int(extension) / 1e6
                 )
             )
+
+
+def _user(launch: Launch) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(launch.user) if launch.user else None
+    except KeyError:
+        raise HostError(f"this host does not know the user {launch.user} any more") from None
 
 
 def _identity(launch: Launch, user: pwd.struct_passwd | None) -> Identity:

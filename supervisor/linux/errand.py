@@ -15,7 +15,7 @@ import select
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from supervisor.errors import HostError
@@ -44,24 +44,10 @@ class Errand:
         self._name = argv[0]
         self._most = most
         self._said = bytearray()
-        memory = os.memfd_create("given", os.MFD_CLOEXEC)
-        self._output, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            os.set_blocking(theirs, True)
-            os.write(memory, given)
-            os.lseek(memory, 0, os.SEEK_SET)
-            # The environment is what Python has it for, without what a C library may have put beside that.
-            # All fds of ours are close-on-exec from birth; closing each by hand would take 0.5 ms.
-            self._popen = subprocess.Popen(
-                argv, stdin=memory, stdout=theirs, stderr=theirs, close_fds=False, process_group=0, env=os.environ
-            )
+            self._popen, self._output, self._pidfd = _begun(argv, given)
         except OSError as refused:
-            os.close(self._output)
             raise HostError(f"{self._name} cannot be started: {refused.strerror}") from refused
-        finally:
-            os.close(theirs)
-            os.close(memory)
-        self._pidfd = os.pidfd_open(self._popen.pid)
         _running.add(self._popen.pid)
 
     @property
@@ -162,3 +148,26 @@ class Errand:
         last = next((line for line in reversed(lines) if line.strip()), "")
         text = "".join(each if each.isprintable() else "?" for each in last)[:_LONGEST_QUOTED]
         return f": {text}" if text else ""
+
+
+def _begun(argv: Sequence[str], given: bytes) -> tuple[subprocess.Popen[bytes], int, int]:
+    """The process, where what it says is read, and its pidfd. Raises OSError, with nothing left open."""
+    with ExitStack() as ours, ExitStack() as theirs:
+        memory = os.memfd_create("given", os.MFD_CLOEXEC)
+        theirs.callback(os.close, memory)
+        os.write(memory, given)
+        os.lseek(memory, 0, os.SEEK_SET)
+        output, end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        ours.callback(os.close, output)
+        theirs.callback(os.close, end)
+        os.set_blocking(end, True)
+        # The environment is what Python has it for, without what a C library may have put beside that.
+        # All fds of ours are close-on-exec from birth; closing each by hand would take 0.5 ms.
+        popen = subprocess.Popen(
+            argv, stdin=memory, stdout=end, stderr=end, close_fds=False, process_group=0, env=os.environ
+        )
+        ours.callback(popen.wait)
+        ours.callback(popen.kill)
+        pidfd = os.pidfd_open(popen.pid)
+        ours.pop_all()
+    return popen, output, pidfd

@@ -23,10 +23,10 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from supervisor.errors import HostError
-from supervisor.linux import sockdiag
+from supervisor.linux import sockdiag, strangers
 from supervisor.linux.address import InetAddress, Socket
 from supervisor.linux.options import set_late
-from supervisor.linux.steering import NO_INTERFACE, Order, ProbeMatch, attach, constant, with_probe
+from supervisor.linux.steering import Order, ProbeMatch, attach, constant, with_probe
 
 ANCHOR = -1
 """The number of the anchor while no member has it. Spares are below."""
@@ -161,12 +161,7 @@ class Group(ABC, Generic[A]):
 
     def refuse_strangers(self, found: Iterable[sockdiag.FoundSocket]) -> None:
         """Raise HostError when one of the sockets found is on this address and not ours."""
-        ours = {self.inode(member) for member in self._sockets}
-        host = self.bound.host.partition("%")[0]
-        for other in found:
-            here = (other.host, other.port) == (host, self.bound.port) and other.interface != NO_INTERFACE
-            if here and other.inode not in ours:
-                raise HostError(f"{self.bound} is also listened on by {other.owner()}, so it cannot be steered")
+        strangers.refuse(self.bound, self._inodes(), found)
 
     def steer(self, member: int) -> None:
         """Send the next clients to that member; raise HostError, and change nothing, when refused."""
@@ -210,16 +205,17 @@ class Group(ABC, Generic[A]):
         if member == self._target and rest:
             raise ValueError(f"{self.bound} is steered to {member}: steer to another before it leaves")
         self.settle()
+        moves = unready is not None and self._moves_queue(member, unready)
         if not rest:
             self._hold_address()
-        elif self._shifts(member) and not (unready is not None and self._moves_queue(member, unready)):
+        elif self._has_strangers() or (self._shifts(member) and not moves):
             self._add(self._next_spare(), self.bound)
         self._drop(member)
         self._drop_needless_spares()
 
     def drop_spares(self) -> None:
         """Take out spares, which nobody accepts from. For when all others accept: for an instant any may be chosen."""
-        for spare in self._spares():
+        for spare in () if self._has_strangers() else self._spares():
             self._drop(spare)
 
     def reset_queue(self, member: int, limit: int) -> list[int]:
@@ -237,7 +233,7 @@ class Group(ABC, Generic[A]):
 
     def _drop_needless_spares(self) -> None:
         for spare in self._spares():
-            if self._is_needless(spare):
+            if self._is_needless(spare) and not (self.members and self._has_strangers()):
                 self._drop(spare)
 
     def _is_needless(self, spare: int) -> bool:
@@ -250,6 +246,12 @@ class Group(ABC, Generic[A]):
 
     def _keeps_queue(self, member: int) -> bool:
         return member == self._anchor and self.members == (member,)
+
+    def _has_strangers(self) -> bool:
+        return strangers.present(self.bound, self._inodes())
+
+    def _inodes(self) -> set[int]:
+        return set(map(self.inode, self._sockets))
 
     def _spares(self) -> list[int]:
         return sorted(number for number in self._sockets if number < ANCHOR)

@@ -101,7 +101,7 @@ class Listeners:
             for _, listener in places:
                 if listener.target is None:
                     listener.steer(member)
-        except HostError:
+        except BaseException:  # whatever it was, nobody may be left in a group who has no server; it goes on up
             for _, listener in places:
                 listener.withdraw(member)
             for listener in new:

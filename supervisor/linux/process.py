@@ -162,7 +162,8 @@ def environment_value(pid: int, name: str) -> str | None:
     except OSError:
         return None
     prefix = f"{name}=".encode()
-    return next((item[len(prefix) :].decode() for item in block.split(b"\0") if item.startswith(prefix)), None)
+    found = next((item for item in block.split(b"\0") if item.startswith(prefix)), None)
+    return None if found is None else os.fsdecode(found[len(prefix) :])  # it may be any bytes
 
 
 def alive(pid: int) -> bool:

@@ -22,6 +22,9 @@ _MOST_FDS = 253
 
 _LONGEST = 8192
 
+_PATIENCE = 0.2
+"""Seconds that systemd may keep us waiting."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -91,6 +94,7 @@ class Systemd:
 
     def __init__(self, address: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._socket.settimeout(_PATIENCE)
         self._address = "\0" + address[1:] if address.startswith("@") else address
 
     @classmethod
@@ -100,10 +104,19 @@ class Systemd:
         return cls(address) if address.startswith(("/", "@")) else None
 
     def tell(self, **fields: str | int) -> None:
-        """Send `NAME=value` lines. A systemd that does not listen is not our failure."""
+        """Send `NAME=value` lines. A systemd that does not listen is not our failure.
+
+        One whose queue is full is waited for a moment, and then no more until it has taken something.
+        """
         text = "\n".join(f"{name}={value}" for name, value in fields.items())
-        with suppress(OSError):
+        try:
             self._socket.sendto(text.encode(), self._address)
+        except TimeoutError:
+            self._socket.settimeout(0)
+        except OSError:
+            return
+        else:
+            self._socket.settimeout(_PATIENCE)
 
     @staticmethod
     def watchdog_interval() -> float | None:

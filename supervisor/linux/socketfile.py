@@ -89,6 +89,26 @@ def sweep(path: str) -> None:
         Path(hidden(path, "new")).unlink()
 
 
+def settle(path: str, mode: int, owner: tuple[int, int]) -> Own:
+    """Give a file that a socket was just bound to its mode and its owner (-1: as it is). Raises OSError, HostError.
+
+    Who else may write to the folder, as the server's own user often may, could have put a link there meanwhile, to a
+    file of ours that is nobody's business. So what is changed is what was looked at, by O_PATH (open(2)) and its name
+    in /proc, and only a socket of ours with no other name.
+    """
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink != 1:
+            raise HostError(f"{path} was replaced by somebody else: have gapless alone write to that folder")
+        os.chmod(f"/proc/self/fd/{fd}", mode)  # noqa: PTH101 - by a number, and no Path wanted
+        if owner != (-1, -1):
+            os.chown(f"/proc/self/fd/{fd}", *owner)
+        return Own(path, (found.st_dev, found.st_ino))
+    finally:
+        os.close(fd)
+
+
 def lead(path: str, own: Own, ours: Container[Identity]) -> bool:
     """Have a path lead to a socket; tell whether it led elsewhere before. Raises HostError, with nothing changed.
 

@@ -12,6 +12,7 @@ from 3 up is set aside before anything else is opened. What is put there is the 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -44,6 +45,11 @@ _SHELLS_OWN = frozenset(
 )
 """Variables that a shell sets or reads itself: POSIX sh, 2.5.3, and those that a bash under the name sh does not pass
 on as they are. It has others whose names begin with BASH."""
+
+_WHY_NO_OUTPUT = {
+    errno.ENXIO: "it is a FIFO that nobody reads",
+    errno.ELOOP: "it is a link in a folder that others than root may write to: name the file itself",
+}
 
 _SHIM = r"""
 read -r LISTEN_PID || exit 125
@@ -207,14 +213,24 @@ def _why(command: Command, refused: Exception) -> str:
 
 
 def _output(path: str | None, open_files: ExitStack) -> int | None:
+    """Opened without waiting: open(2) waits for who reads a FIFO, for ever if nobody does (ENXIO, fifo(7))."""
     if path is None:
         return None
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        fd = os.open(path, flags | (0 if _is_in_good_hands(path) else os.O_NOFOLLOW), 0o640)
     except OSError as refused:
-        raise HostError(f"cannot write the child's output to {path}: {refused.strerror}") from refused
+        why = _WHY_NO_OUTPUT.get(refused.errno or 0, refused.strerror)
+        raise HostError(f"cannot write the child's output to {path}: {why}") from refused
     open_files.callback(os.close, fd)
+    os.set_blocking(fd, True)
     return fd
+
+
+def _is_in_good_hands(path: str) -> bool:
+    """Whether nobody else can put a link there, by which root would open any file of the host for a server."""
+    folder = os.stat(os.path.dirname(path) or ".")  # noqa: PTH116, PTH120 - plain text of a configuration
+    return os.geteuid() != 0 or (folder.st_uid == 0 and not folder.st_mode & 0o022)
 
 
 def _is_shell_name(name: str) -> bool:

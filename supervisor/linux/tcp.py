@@ -136,7 +136,7 @@ class TcpListener(Group[TcpAddress]):
         """Tell whether the kernel moves its connections. It may choose any member: no spare, nobody of `unready`."""
         others = [other for other in self._order.members if other != member]
         all_accept = bool(others) and all(other >= 0 and other not in unready for other in others)
-        return all_accept and sockdiag.migrates() and self.queue(member) > 0
+        return all_accept and sockdiag.migrates() and self.queue(member) > 0 and not self._has_strangers()
 
     def _hold_address(self) -> None:
         if self._vacant is None and self._anchor is None:

@@ -122,22 +122,24 @@ class UnixAddress:
         if self.abstract:
             return self._bound(f"\0{self.path[1:]}"), None
         path = self.own(number)
+        owner = self._owner()
         socketfile.clear(path)
         sock = self._bound(path)
         try:
-            os.chmod(path, self.file_mode)  # noqa: PTH101 - with what follows it, in the order that matters
-            if self.user is not None or self.group is not None:
-                os.chown(path, *self._owner())
-            found = socketfile.identity(path)
+            return sock, socketfile.settle(path, self.file_mode, owner)
         except OSError as error:
-            sock.close()
-            Path(path).unlink(missing_ok=True)
-            raise self._refusal(error) from error
-        assert found is not None  # noqa: S101 - chmod(2) has just found it
-        return sock, socketfile.Own(path, found)
+            refusal = self._refusal(error)
+        except HostError as error:
+            refusal = error
+        sock.close()
+        Path(path).unlink(missing_ok=True)
+        raise refusal
 
     def _bound(self, name: str) -> Socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError as error:
+            raise self._refusal(error) from error
         try:
             sock.settimeout(None)  # children share its file description, and expect it to block
             sock.bind(name)
@@ -147,8 +149,11 @@ class UnixAddress:
         return sock
 
     def _owner(self) -> tuple[int, int]:
-        user = pwd.getpwnam(self.user).pw_uid if self.user else -1
-        return user, grp.getgrnam(self.group).gr_gid if self.group else -1
+        try:
+            user = pwd.getpwnam(self.user).pw_uid if self.user else -1
+            return user, grp.getgrnam(self.group).gr_gid if self.group else -1
+        except KeyError as gone:
+            raise HostError(f"{self} has an owner that this host does not know: {gone.args[0]}") from None
 
     def _refusal(self, error: OSError) -> HostError:
         match error.errno:

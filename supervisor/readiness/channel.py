@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from supervisor.readiness.einhorn import AckSocket
 
+_AT_ONCE = 64
+"""Messages that are taken before the event loop has its turn: who sends without end keeps nobody else waiting."""
 _LONGEST_LINE = 4096
 """Bytes that may come before the line's end: who writes more without one has not said a word."""
 
@@ -115,7 +117,10 @@ class Channel:
         self._loop.remove_reader(self._read)
 
     def _read_notify(self) -> None:
-        while (message := self._notify.receive()) is not None:
+        for _ in range(_AT_ONCE):
+            message = self._notify.receive()
+            if message is None:
+                return
             if not belongs(message.pid, self._pid):
                 continue
             if message.fields.get("READY") == "1" and not self._notified.done():

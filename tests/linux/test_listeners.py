@@ -94,6 +94,25 @@ def test_a_stranger_is_refused_and_the_group_goes_on(text: str) -> None:
         assert listener.queue(1) == len(clients)
 
 
+def test_a_stranger_that_comes_later_gets_nobody_when_one_of_ours_leaves(listener: TcpListener) -> None:
+    for member in (1, 2):
+        listener.join(member)
+    listener.steer(2)
+    with ExitStack() as stack:
+        stranger = stack.enter_context(socket.socket())
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        stranger.bind(listener.bound.sockaddr)
+        stranger.listen()
+        listener.leave(1)
+        clients = [stack.enter_context(socket.create_connection(listener.bound.sockaddr[:2])) for _ in range(50)]
+        assert listener.queue(2) == len(clients)
+    listener.join(3)
+    listener.steer(3)
+    listener.leave(2)
+    with socket.create_connection(listener.bound.sockaddr[:2]):
+        assert listener.queue(3) == 1
+
+
 def test_a_stranger_at_the_first_join_leaves_the_address_bound() -> None:
     with closing(TcpListener.open(address())) as listener:
         with socket.socket() as stranger:

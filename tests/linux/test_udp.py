@@ -149,3 +149,15 @@ def test_sets_of_tcp_and_udp_join_and_leave_together() -> None:
         assert listeners.queue(3) == 2
         assert arrived(udp.socket(3)) == 40
     assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_a_stranger_that_comes_later_gets_nothing_when_one_of_ours_leaves(listener: UdpListener) -> None:
+    for member in (1, 2):
+        listener.join(member)
+    listener.steer(2)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        stranger.bind(listener.bound.sockaddr)
+        listener.leave(1)
+        send(listener)
+        assert (arrived(stranger), arrived(listener.socket(2))) == (0, 40)

@@ -5,14 +5,14 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from supervisor.errors import HostError
-from supervisor.linux import netlink, unixdiag
+from supervisor.linux import netlink, socketfile, unixdiag
 from supervisor.linux.listener import parse_address
 from supervisor.linux.listeners import Listeners
 from supervisor.linux.unix import UnixListener
@@ -326,3 +326,18 @@ def test_an_address_does_not_change_its_mode_while_it_is_in_use(path: str) -> No
         connect(path).close()
         listeners.leave(1)
     assert files(path) == []
+
+
+@pytest.mark.parametrize("make", [os.symlink, os.link])
+def test_what_somebody_puts_in_the_place_of_a_new_socket_keeps_its_mode(
+    tmp_path: Path, make: Callable[[Path, Path], None]
+) -> None:
+    """As the server's own user can, where the folder is its."""
+    with closing(socket.socket(socket.AF_UNIX)) as other:
+        private, name = tmp_path / "private", tmp_path / ".web.sock.gen-1"
+        other.bind(str(private))
+        private.chmod(0o600)
+        make(private, name)
+        with pytest.raises((HostError, OSError)):
+            socketfile.settle(str(name), 0o666, (-1, -1))
+        assert stat.S_IMODE(private.stat().st_mode) == 0o600

@@ -122,3 +122,31 @@ def test_a_barrier_is_answered_by_closing_its_fd(tmp_path: Path) -> None:
             channel.close()
 
     asyncio.run(scene())
+
+
+def test_many_messages_keep_nobody_else_waiting(tmp_path: Path) -> None:
+    async def heard_before_the_next_turn() -> int:
+        channel, heard, turns = Channel(tmp_path / "notify.sock", None), list[Mapping[str, str]](), list[int]()
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def next_turn() -> None:
+            turns.append(len(heard))
+            done.set()
+
+        def hear(fields: Mapping[str, str]) -> None:
+            if not heard:
+                loop.call_soon(next_turn)
+            heard.append(fields)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as again:
+                if len(heard) < 1000:
+                    again.sendto(b"STATUS=again", str(channel.notify_path))
+
+        channel.listen(os.getpid(), hear)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as first:
+            first.sendto(b"STATUS=once", str(channel.notify_path))
+        async with asyncio.timeout(DEADLINE):
+            await done.wait()
+        channel.close()
+        return turns[0]
+
+    assert asyncio.run(heard_before_the_next_turn()) < 1000
