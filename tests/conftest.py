@@ -13,6 +13,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.pop("COLUMNS", None)  # a width is asked for by the tests that want one, not by who runs them
     config.stash[NO_SKIPS] = config.getoption("--no-skips") or os.environ.get("CI") == "true"
     if config.stash[NO_SKIPS]:
         config.option.continue_on_collection_errors = True  # a module skipped as a whole must not hide the others

@@ -189,7 +189,7 @@ TABLE: Mapping[Phase, Mapping[Cue, Move | None]] = {
     Phase.RETURN: _row(
         {
             Cue.STEERED: Move(retreat.returned, (END, Phase.SHIFT)),
-            Cue.STEER_FAILED: Move(retreat.wait_to_steer, (Phase.RETURN, Phase.SHIFT)),
+            Cue.STEER_FAILED: Move(retreat.wait_to_steer, (Phase.RETURN, Phase.SHIFT, END)),
             Cue.LAPSED: Move(retreat.steer_again, (Phase.RETURN,)),
             Cue.GONE: Move(retreat.predecessor_gone, (Phase.SHIFT,)),
             Cue.ABORT: Move(retreat.join, (Phase.RETURN,)),

@@ -93,23 +93,32 @@ def steer_again(turn: Turn, handoff: Handoff, event: Event) -> None:
 
 
 def wait_to_steer(turn: Turn, handoff: Handoff, event: Event) -> None:
-    """The kernel would not; it may have memory for a program a moment later."""
+    """The kernel would not; it may have memory for a program a moment later, unless it never sent anybody elsewhere."""
     assert isinstance(event, events.SteerFailed)
-    if event.sockets != predecessor_of(turn, handoff).sockets:
+    sockets = predecessor_of(turn, handoff).sockets
+    if event.sockets != sockets:
         return
     if _leads_to_nobody(turn, handoff):
         _turn_round(turn, handoff)
+        return
+    if turn.state.target == sockets:
+        _end_back(turn, handoff)
         return
     turn.put_handoff(replace(handoff, until=turn.at + STEER_AGAIN))
 
 
 def returned(turn: Turn, handoff: Handoff, event: Event) -> None:
-    """The kernel has acknowledged: the old generation serves as if nothing had been."""
+    """The kernel has acknowledged."""
     if not isinstance(event, events.Steered) or event.sockets != predecessor_of(turn, handoff).sockets:
         return
     if _leads_to_nobody(turn, handoff):
         _turn_round(turn, handoff)
         return
+    _end_back(turn, handoff)
+
+
+def _end_back(turn: Turn, handoff: Handoff) -> None:
+    """Everybody goes to the old generation, who serves as if nothing had been."""
     candidate = candidate_of(turn, handoff)
     if candidate.life is Life.DOWN:
         _clear_drained(turn)

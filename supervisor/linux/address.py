@@ -76,7 +76,7 @@ class InetAddress:
         """Put the host into canonical form; raise ValueError for what cannot be listened on."""
         object.__setattr__(self, "host", _literal(self.host))
         if not 0 <= self.port <= _LAST_PORT:
-            raise ValueError(f"port {self.port} is out of range: 1 to {_LAST_PORT}, or 0 to let the kernel choose")
+            raise ValueError(f"port {self.port} is out of range: want 1 to {_LAST_PORT}, or 0 to let the kernel choose")
         if self.v6only and self.family == socket.AF_INET:
             raise ValueError(f"v6only means nothing for the IPv4 address {self.host}: use it with an address like [::]")
         for key in (key for key, _ in self.options if key not in self.takes):

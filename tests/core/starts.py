@@ -149,7 +149,7 @@ STARTS = (
     Start("either release, serving", serving, 8, BOTH, 3_000),
     Start("in probation", lambda: shifted(serving()), 9, Bounds(asks=2), 20_000),
     Start("long drain", long_drain, 9, Bounds(asks=2), 15_000),
-    Start("crashed", crashed, 9, Bounds(asks=2), 4_000),
+    Start("crashed", crashed, 9, Bounds(asks=2), 3_900),
     Start("borrowed sockets", borrowing, 9, Bounds(asks=2), 9_000),
     Start("standby died", standby_died, 8, Bounds(asks=2), 8_000),
     Start("settling", settling, 8, Bounds(asks=2), 3_000),

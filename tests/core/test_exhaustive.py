@@ -25,6 +25,9 @@ from tests.core.world import Bounds, World
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.xdist_group("explorations")
+"""In one worker, so that each is made once."""
+
 DEEPER = int(os.environ.get("GAPLESS_DEEPER", "0"))
 FEWER = 2
 """How many events less deep those explorations go that do more at each world."""

@@ -147,3 +147,19 @@ def test_the_reason_of_a_time_out_is_what_was_seen_last() -> None:
     _, wanted = watched(world, deadline.event)
     (ended,) = [each for each in wanted if isinstance(each, effects.Conclude)]
     assert str(ended.outcome.failure) == "not ready in time: answered with 503"
+
+
+def test_a_way_back_ends_where_nobody_was_ever_sent_elsewhere() -> None:
+    world = verified(asked(serving()))
+    world = up(world, 2)
+    (steer,) = world.steers
+    failed = events.SteerFailed(at=0.0, handoff=steer.handoff, sockets=2, detail="no such file")
+    world = take(world, failed)
+    assert world.state.handoff is not None
+    assert world.state.handoff.phase is Phase.RETURN
+    world, wanted = watched(world, replace(failed, sockets=1))
+    (ended,) = [each for each in wanted if isinstance(each, effects.Conclude)]
+    assert str(ended.outcome.failure) == "connections could not be steered: no such file"
+    assert world.state.handoff is None
+    assert world.state.serving is not None
+    assert world.state.serving.number == 1
