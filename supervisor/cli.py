@@ -44,13 +44,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _do(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it once more at its end
+        _give_up_output()
         return 128 + signal.SIGPIPE
     except OSError as refused:
+        _give_up_output()
         return _complain(refused.strerror or str(refused), FAILED)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return status
+
+
+def _give_up_output() -> None:
+    """Let go of what cannot be written: Python would try once more at its end, complain, and make the status 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _do(words: list[str]) -> int:
