@@ -151,6 +151,7 @@ def test_a_barrier_is_let_go(supervisor: Supervisor) -> None:
 
 
 def test_all_listeners_must_accept(supervisor: Supervisor) -> None:
+    supervisor.may_trace = True  # a run may be about to speak when the supervisor is ended
     supervisor.configure(
         listen=[{"name": name, "address": "127.0.0.1:0"} for name in ("a", "b")], ready={"timeout": "1s"}
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.handoff.conftest import Make
-from tests.harness import network, proc
+from tests.harness import builds, network, proc
 from tests.harness.load import Load
 from tests.harness.output import DEADLINE, Event
 from tests.harness.supervisor import Supervisor, answer
@@ -153,13 +153,13 @@ def test_who_asked_is_told_by_name(supervisor: Supervisor, v1: Path, v2: Path) -
 
 
 def test_the_queue_that_holds_the_clients_while_two_servers_take_turns_is_seen(
-    supervisor: Supervisor, load: Callable[..., Load], v1: Path, v2: Path
+    supervisor: Supervisor, load: Callable[..., Load], v1: Path
 ) -> None:
     supervisor.configure(handoff={"mode": "exclusive"})
     supervisor.start(v1)
     running = load(supervisor)
-    supervisor.upgrade(v2)
-    running.answered(1, version="v2")
+    supervisor.upgrade(builds.go_server("slow", "-start-delay 300ms"))
+    running.answered(1, version="slow")
     running.stop().no_failures()
     report = _report(supervisor)
     (http,) = report["listeners"]

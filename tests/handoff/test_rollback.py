@@ -3,11 +3,13 @@
 import json
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.harness import builds
+from tests.harness.output import DEADLINE
 from tests.harness.supervisor import Supervisor
 
 
@@ -52,6 +54,9 @@ def test_a_file_put_back_with_the_same_content_will_do(supervisor: Supervisor, v
     copy = supervisor.folder / "copy"
     shutil.copy(v1, copy)
     supervisor.start(copy)
+    ends = time.monotonic() + DEADLINE
+    while supervisor.serving()["release"]["sha256"] is None:
+        assert time.monotonic() < ends
     supervisor.upgrade(v2)
     copy.unlink()
     shutil.copy(v1, copy)
