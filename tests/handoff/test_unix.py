@@ -26,8 +26,8 @@ def serve():
         if made.recv(1000):
             made.sendall(answers)
         made.close()
-threading.Thread(target=serve, daemon=True).start()
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+threading.Thread(target=serve, daemon=True).start()
 os.write(int(os.environ["READY_FD"]), b"ready\\n")
 signal.sigwait({signal.SIGTERM})
 sock.close()
