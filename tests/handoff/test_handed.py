@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.linux.sockdiag import waiting
+from tests.harness import proc
 from tests.harness.load import Load
 from tests.harness.supervisor import Supervisor, answer
 
@@ -83,7 +84,7 @@ def test_a_child_has_what_is_meant_for_it_alone(supervisor: Supervisor, systemds
     block = Path(f"/proc/{pid}/environ").read_text()
     told = dict(item.split("=", 1) for item in block.split("\0") if item)
     assert (told["LISTEN_PID"], told["LISTEN_FDS"], told["LISTEN_FDNAMES"]) == (str(pid), "1", "http")
-    inodes = {os.readlink(each) for each in Path(f"/proc/{supervisor.pid}/fd").iterdir()}  # noqa: PTH115
+    inodes = set(proc.fds(supervisor.pid).values())
     assert f"socket:[{os.fstat(systemds.fileno()).st_ino}]" in inodes
 
 
