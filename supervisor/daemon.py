@@ -20,14 +20,13 @@ from supervisor.control.explain import as_documents, explain, waiting
 from supervisor.control.server import ControlServer
 from supervisor.control.status import document
 from supervisor.core import effects, events
-from supervisor.core.model import Ask, Mode, Request, State
+from supervisor.core.model import Ask, Mode, Request
+from supervisor.daemon_beginning import Beginning, begin
 from supervisor.daemon_given import MOST_LISTENERS, Given
-from supervisor.daemon_listeners import open_listeners
 from supervisor.daemon_sights import Sights
 from supervisor.daemon_systemd import AboveUs
 from supervisor.daemon_telling import Telling
 from supervisor.daemon_ways import Ways
-from supervisor.engine.addresses import addresses
 from supervisor.engine.contract import EINHORN
 from supervisor.engine.executor import Executor
 from supervisor.engine.history import History
@@ -36,12 +35,13 @@ from supervisor.engine.journal import Journal
 from supervisor.engine.lookout import Lookout
 from supervisor.engine.loop import Engine, Step
 from supervisor.engine.losses import Losses
+from supervisor.engine.whereabouts import whereabouts
 from supervisor.errors import OperatorError
 from supervisor.linux import process, sockdiag
 from supervisor.linux.listener import is_handed
 from supervisor.linux.lock import Lock
 from supervisor.paths import control_socket, runtime_dir, state_dir
-from supervisor.readiness.channel import Channel
+from supervisor.readiness.channel import Channel, Pipe
 from supervisor.releases.pin import pin, pin_again
 from supervisor.telemetry.log import configure as configure_log
 
@@ -54,8 +54,7 @@ if TYPE_CHECKING:
     from supervisor.control.api import Terms
     from supervisor.control.auth import Peer
     from supervisor.control.desk import Promise
-    from supervisor.core.model import Release
-    from supervisor.linux.listeners import Listeners, Place
+    from supervisor.linux.listeners import Place
 
 _log = structlog.get_logger()
 
@@ -78,25 +77,25 @@ async def _run(settings: Settings, source: Source, given: Given) -> int:
     name = settings.service
     lock = Lock(state_dir(name, settings.state_dir) / "lock", f"service {name}")
     configure_log(name)
-    release = pin(settings.launch)
-    listeners = open_listeners(addresses(release.launch.listen), given.handed)
     process.become_subreaper()
-    daemon = Daemon(source, settings, listeners, given)
+    beginning = begin(settings, given)
+    daemon = Daemon(source, settings, beginning, given)
     server = ControlServer(control_socket(name, settings.control), daemon)
     await server.start()
     try:
-        daemon.begin(release)
+        daemon.start(beginning)
         return await daemon.ended()
     finally:
         await server.stop()
-        listeners.close()
+        beginning.listeners.close()
         lock.release()
 
 
 class Daemon:
     """One service under supervision."""
 
-    def __init__(self, source: Source, settings: Settings, listeners: Listeners, given: Given) -> None:
+    def __init__(self, source: Source, settings: Settings, beginning: Beginning, given: Given) -> None:
+        listeners = beginning.listeners
         self._settings = settings
         self._listeners = listeners
         self._name = settings.service
@@ -108,17 +107,12 @@ class Daemon:
         self._history = History(state)
         self._losses = Losses()
         self._telling = Telling(self._desk, self._history, self._losses, listeners)
-        self._journal = Journal(state, self._name, self._inodes)
         self._instances = Instances(self._name)
+        self._journal = Journal(state, self._name, lambda: whereabouts(listeners, self._instances))
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_log_bug)
         self._over = self._loop.create_future()
-        self._engine = Engine(
-            State(policy=settings.policy, last_handoff=self._history.last_number()),
-            self._loop,
-            self._journal,
-            self._observe,
-        )
+        self._engine = Engine(beginning.state, self._loop, self._journal, self._observe)
         self._hands = Executor(
             engine=self._engine,
             listeners=listeners,
@@ -126,6 +120,7 @@ class Daemon:
             window=given.window,
             open_files=given.open_files,
             open_channel=self._open_channel,
+            resume_channel=self._resume_channel,
             pin_again=pin_again,
             losses=self._losses,
         )
@@ -134,12 +129,19 @@ class Daemon:
         self._sights = Sights(self._instances, listeners, ways)
         self._engine.connect(self._hands, looks)
 
-    def begin(self, release: Release) -> None:
-        """Start the first generation, and listen to signals from now on."""
+    def start(self, beginning: Beginning) -> None:
+        """Go on with what an earlier supervisor has left, start the first generation if none serves; heed signals."""
         self._handle_signals()
         for listener in self._listeners:
             _log.info("listening", name=listener.address.name, address=str(listener))
-        self._engine.post(events.Begun(at=self._engine.now(), release=release, policy=self._settings.policy))
+        for generation, child, pipe in beginning.children():
+            self._hands.adopt(generation, child, pipe)
+        if beginning.left is not None:
+            self._telling.go_on(self._engine.state)
+            self._engine.resume(beginning.left, beginning.event, beginning.effects)
+        if beginning.release is not None:
+            policy = self._settings.policy
+            self._engine.post(events.Begun(at=self._engine.now(), release=beginning.release, policy=policy))
 
     async def ended(self) -> int:
         """Wait for the end; the exit status."""
@@ -253,9 +255,16 @@ class Daemon:
         _log.warning("signal_ignored", signal=number.name, what="replacing the supervisor itself is not there yet")
 
     def _open_channel(self, generation: int, run: int, owner: int | None, dialects: Sequence[str]) -> Channel:
+        return Channel(*self._channel_paths(generation, run, dialects), owner)
+
+    def _resume_channel(
+        self, generation: int, run: int, owner: int | None, dialects: Sequence[str], pipe: int | None
+    ) -> Channel:
+        return Channel(*self._channel_paths(generation, run, dialects), owner, Pipe(pipe, None))
+
+    def _channel_paths(self, generation: int, run: int, dialects: Sequence[str]) -> tuple[Path, Path | None]:
         name = f"{generation}.{run}.sock"
-        ack = self._runtime / f"ack-{name}" if EINHORN in dialects else None
-        return Channel(self._runtime / f"notify-{name}", owner, ack)
+        return self._runtime / f"notify-{name}", self._runtime / f"ack-{name}" if EINHORN in dialects else None
 
     # ---- what is told of each step
 
@@ -270,9 +279,6 @@ class Daemon:
     def _clock(self) -> Clock:
         now = self._engine.now()
         return Clock(now, time.time() - now)
-
-    def _inodes(self) -> dict[str, dict[str, int]]:
-        return {str(member): self._listeners.inodes(member) for member in self._listeners.members()}
 
     def _places(self) -> tuple[Place, ...]:
         """The listeners that clients are meant to use now."""

@@ -49,6 +49,12 @@ class Telling:
         self._report: Report | None = None
         self._drains: list[Drain] = []
 
+    def go_on(self, state: State) -> None:
+        """An earlier supervisor has told what led to this state."""
+        self._state = state
+        if state.concluded is not None:
+            self._begin_drain(state.concluded, state)
+
     def asked(self, request: Request) -> None:
         """Somebody asks: see who it is while it is still there."""
         self._askers[request.id] = process_name(request.pid)

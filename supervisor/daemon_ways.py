@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from supervisor.config.settings import Settings
     from supervisor.config.source import Source
     from supervisor.core.policy import HttpCheck, WarmUp
-    from supervisor.engine.instances import Instances
+    from supervisor.engine.instances import Instance, Instances
     from supervisor.engine.loop import Engine
     from supervisor.linux.listeners import Listeners
     from supervisor.readiness.http import Door
@@ -92,7 +92,7 @@ class Ways:
         instance = self._instances.find(watch.generation, watch.run)
         assert instance is not None  # noqa: S101 - a run that starts has its instance until it ends
         assert isinstance(instance.channel, Channel)  # noqa: S101 - made by _open_channel
-        terms = Terms(watch.method, probe_after_word=watch.probe, silence_counts=watch.silence_counts)
+        terms = _terms(watch, missed=instance.channel.may_have_missed or self._may_miss_a_message(instance))
 
         def spoke(how: str) -> None:
             probe.trust()
@@ -115,6 +115,11 @@ class Ways:
         if watch.warm_up is not None:
             await self._warm_up(watch, watch.warm_up)
         return events.Ready(at=self._engine.now(), **about, how=how)
+
+    def _may_miss_a_message(self, instance: Instance) -> bool:
+        """What is sent to NOTIFY_SOCKET while no supervisor lives is lost; a generation before it has spoken so."""
+        speaks = any(each.spoke == "notify" for each in self._engine.state.generations)
+        return speaks and instance.taken_back
 
     async def _well(self, watch: due.AwaitReady, check: HttpCheck) -> str:
         from supervisor.readiness.http import well  # noqa: PLC0415 - most services do without it
@@ -150,3 +155,11 @@ class Ways:
             _log.warning("digest_failed", release=watch.id, reason=str(refused))
             found = ""
         return events.Digested(at=self._engine.now(), release=watch.id, sha256=found)
+
+
+def _terms(watch: due.AwaitReady, *, missed: bool) -> Terms:
+    """`missed`: it may have said its word while nobody was there to hear it. Then that it accepts has to be enough."""
+    if not missed:
+        return Terms(watch.method, probe_after_word=watch.probe, silence_counts=watch.silence_counts)
+    method = "auto" if watch.method == "auto" else "accept"
+    return Terms(method, probe_after_word=watch.probe, silence_counts=True)

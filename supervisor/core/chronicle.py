@@ -35,9 +35,11 @@ def chronicle(
     before: State, event: events.Event, after: State, wanted: tuple[effects.Effect, ...]
 ) -> Iterator[Happening]:
     """What the step from one state to the next has to say: what ended with it, what its generations do, what began."""
+    if isinstance(event, events.TakenOver):
+        yield Happening("taken_over", {"alive": event.alive, "gone": event.gone}, grave=bool(event.gone))
     for effect in wanted:
         yield from _effect(effect)
-    if after.mode is not before.mode:
+    if after.mode is not before.mode and after.mode is not Mode.RUNNING:
         yield Happening("stopping" if after.mode is Mode.STOPPING else "leaving", {})
     former = {each.number: each for each in before.generations}
     for each in after.generations:

@@ -42,25 +42,23 @@ def conclude(turn: Turn, handoff: Handoff, result: Result, failure: Failure | No
     """The end of a handoff, whatever its result."""
     candidate = turn.state.find(handoff.candidate)
     predecessor = predecessor_of(turn, handoff)
-    turn.put_handoff(None)
-    turn.emit(
-        Conclude(
-            Outcome(
-                handoff=handoff.number,
-                request=handoff.request,
-                result=result,
-                failure=failure,
-                undone_by=handoff.undone_by,
-                from_release=predecessor.release,
-                to_release=candidate.release if candidate else handoff.release,
-                from_generation=predecessor.number,
-                to_generation=handoff.candidate,
-                phases=handoff.phases,
-                spoke_at=candidate.spoke_at if candidate else None,
-                ended=turn.at,
-            )
-        )
+    outcome = Outcome(
+        handoff=handoff.number,
+        request=handoff.request,
+        result=result,
+        failure=failure,
+        undone_by=handoff.undone_by,
+        from_release=predecessor.release,
+        to_release=candidate.release if candidate else handoff.release,
+        from_generation=predecessor.number,
+        to_generation=handoff.candidate,
+        phases=handoff.phases,
+        spoke_at=candidate.spoke_at if candidate else None,
+        ended=turn.at,
     )
+    turn.put_handoff(None)
+    turn.state = replace(turn.state, concluded=outcome)
+    turn.emit(Conclude(outcome))
 
 
 def failure_in(event: Event) -> Failure:

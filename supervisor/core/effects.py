@@ -33,6 +33,8 @@ class Effect:
     """Something to be done."""
 
     after: ClassVar[Kept] = Kept.SYNCED
+    moves_sockets: ClassVar[bool] = False
+    """Whether it changes which sockets there are, which the journal tells beside the state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Spawn(Effect):
     """Make the sockets if there are none yet, and a process that holds them and waits. Ends in Spawned/SpawnFailed."""
 
     after: ClassVar[Kept] = Kept.NOTHING
+    moves_sockets: ClassVar[bool] = True
     generation: int
     run: int
     release: Release
@@ -97,6 +100,7 @@ class CloseSockets(Effect):
     else reset and counted.
     """
 
+    moves_sockets: ClassVar[bool] = True
     sockets: int
     migrate: bool
     clients: bool

@@ -29,6 +29,15 @@ class Begun(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOver(Event):
+    """A supervisor goes on from what another has left. What follows from that is `recovery`'s and not a step's."""
+
+    alive: tuple[int, ...]
+    """The generations whose processes are there."""
+    gone: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked(Event):
     """Somebody asks for an upgrade or a rollback."""
 

@@ -15,6 +15,8 @@ from supervisor.core.policy import Policy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from supervisor.core.outcome import Outcome
+
 
 class Role(StrEnum):
     """What a generation is to the clients."""
@@ -85,6 +87,7 @@ class Reason(StrEnum):
     STEERING_FAILED = "connections could not be steered"
     ABORTED = "aborted"
     STOPPING = "the service is stopping"
+    INTERRUPTED = "supervisor and server have ended meanwhile"
     DISPLACED = "displaced by a later request"
     NO_WAY_BACK = "no generation to go back to"
     NOTHING_TO_ABORT = "no handoff is under way"
@@ -297,6 +300,8 @@ class State:
     """A generation of this service has once said that it was ready: from then on silence is not readiness."""
     last_generation: int = 0
     last_handoff: int = 0
+    concluded: Outcome | None = None
+    """How the last handoff ended: a supervisor that dies before it has told that is followed by one that does."""
     killed: bool = False
     """While stopping, somebody had to be killed."""
 

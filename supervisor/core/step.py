@@ -44,7 +44,7 @@ _HANDOFF_CUES: dict[type[events.HandoffEvent], Cue] = {
 
 def step(state: State, event: events.Event) -> tuple[State, tuple[Effect, ...]]:
     """Decide. Total: an event that means nothing now changes nothing."""
-    if state.mode is Mode.LEFT:
+    if state.mode is Mode.LEFT or isinstance(event, events.TakenOver):
         return state, ()
     turn = Turn(state, event.at)
     match event:
@@ -100,7 +100,7 @@ def _handoff(turn: Turn, event: events.HandoffEvent) -> None:
 
 
 def _begin(turn: Turn, event: events.Begun) -> None:
-    if turn.state.generations or turn.state.mode is not Mode.RUNNING:
+    if turn.state.serving is not None or turn.state.mode is not Mode.RUNNING:
         return
     turn.state = replace(turn.state, policy=event.policy)
     first = generation.begin(turn, release=event.release, role=Role.SERVING, policy=event.policy)

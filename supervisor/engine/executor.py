@@ -20,16 +20,17 @@ from supervisor.errors import HostError, ReleaseError
 from supervisor.linux import sockdiag
 from supervisor.linux.identity import Identity
 from supervisor.linux.limits import Limits
-from supervisor.linux.spawn import Command, FdWindow, spawn
+from supervisor.linux.spawn import Command, FdWindow, Held, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from supervisor.core.model import Launch, Release, State
+    from supervisor.core.model import Generation, Launch, Release, State
     from supervisor.engine.instances import Channel, Instances
     from supervisor.engine.loop import Engine
     from supervisor.engine.losses import Losses
     from supervisor.linux.listeners import Listeners
+    from supervisor.linux.process import Child
 
 _log = structlog.get_logger()
 
@@ -53,6 +54,8 @@ class Executor:
     """The limit that a child has unless it is to have another: ours as it was when we were started (soft, hard)."""
     open_channel: Callable[[int, int, int | None, Sequence[str]], Channel]
     """Given generation, run, the uid that will speak (None: ours), and the dialects."""
+    resume_channel: Callable[[int, int, int | None, Sequence[str], int | None], Channel]
+    """Likewise, for a child that is there already, with the read end of its readiness pipe if that is open."""
     pin_again: Callable[[Release], Release]
     """What is run now in a release's name. Raises ReleaseError."""
     losses: Losses
@@ -76,6 +79,19 @@ class Executor:
                 self.instances.sweep(effect.generation)
             case _:
                 pass
+
+    def adopt(self, generation: Generation, child: Child, pipe: int | None) -> None:
+        """Go on with a process that an earlier supervisor has made. Raises HostError or OSError."""
+        launch, run = generation.release.launch, generation.run
+        user = _user(launch)
+        owner = user.pw_uid if user else None
+        channel = self.resume_channel(generation.number, run, owner, launch.dialects, pipe)
+        if generation.spoke is not None:
+            channel.heard_before(generation.spoke)
+        index = self.instances.free_index()
+        instance = Instance(generation.number, run, Held(child), channel, index, taken_back=True)
+        self.instances.add(instance)
+        channel.listen(child.pid, lambda fields: self._said(instance, fields))
 
     def _spawn(self, effect: effects.Spawn) -> None:
         about = {"generation": effect.generation, "run": effect.run}

@@ -42,6 +42,13 @@ class Channel(Protocol):
     def pipe_open(self) -> bool:
         """Whether a word may still come by the pipe."""
 
+    @property
+    def pipe_inode(self) -> int | None:
+        """By which a later supervisor finds the pipe, if a word may still come by it."""
+
+    def heard_before(self, how: str) -> None:
+        """An earlier supervisor has heard its word."""
+
     def listen(self, pid: int, on_message: Callable[[Mapping[str, str]], None]) -> None:
         """The child exists."""
 
@@ -62,6 +69,8 @@ class Instance:
     channel: Channel
     index: int
     """The smallest number that no other living run had when it began."""
+    taken_back: bool = False
+    """Whether an earlier supervisor has made it: if that is another process, it is not our child, nor its orphans."""
     saying: str = ""
     """The last STATUS= it sent."""
 
@@ -145,7 +154,7 @@ class Instances:
 
     def _strays(self, instance: Instance) -> set[int]:
         """Processes of a run that are not below its main one: of its group, or orphans that bear its number."""
-        below = process.descendants_of(os.getpid())
+        below = process.descendants_of(os.getpid()) if not instance.taken_back else process.everyone()
         for other in self:
             if other is not instance:
                 below -= {other.pid} | process.descendants_of(other.pid)

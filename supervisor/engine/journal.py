@@ -2,12 +2,17 @@
 
 It holds states and not events to replay: the last whole line is what counts. What must outlive the host replaces the
 file (temporary, synced, renamed); what must outlive only the supervisor is a line more, which is quicker.
-Format 1, a line is a JSON object:
+Format 2, a line is a JSON object:
 
 * `format`, `service`, `boot` (kernel.random.boot_id: a journal of another boot speaks of processes that are no more),
 * `supervisor`: pid and start ticks of the writer, `written`: seconds since 1970,
-* `sockets`: for each set the inode that each listener's socket has,
-* `state`: `core.model.State`, field by field.
+* `sets`: for each set the inode of its socket on each listener, by name and in the order of the configuration,
+* `listeners`: for each its sockets (number, inode, fd) in the order of their indexes, and whose the anchor is,
+* `pipes`: the inodes of the readiness pipes that are open, by generation and run,
+* `state`: `core.model.State`, field by field, with the number of a release in place of each release,
+* `releases`: those. The server's whole environment is in each, and all generations may be of one.
+
+What reads it is `heritage`.
 """
 
 from __future__ import annotations
@@ -21,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from supervisor.core.model import Release
+from supervisor.engine.codec import plain
 from supervisor.linux.process import start_ticks
 
 if TYPE_CHECKING:
@@ -28,7 +35,8 @@ if TYPE_CHECKING:
 
     from supervisor.core.model import State
 
-FORMAT = 1
+FORMAT = 2
+NAME = "journal.json"
 
 _MOST_LINES = 1000
 """Lines after which the file is replaced in any case."""
@@ -42,32 +50,24 @@ def _write(file: int, line: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _fields(value: object) -> dict[str, Any]:
-    """The core's dataclasses, field by field."""
-    return {name: getattr(value, name) for name in value.__slots__}  # type: ignore[attr-defined]  # all have slots
+def boot_id() -> str:
+    """What tells this boot of the host from others (proc(5))."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 class Journal:
     """One file. Whenever it is read, it has a whole state in it."""
 
-    def __init__(self, folder: Path, service: str, sockets: Callable[[], Mapping[str, Mapping[str, int]]]) -> None:
-        """`sockets` tells the inodes at the time of writing."""
-        self.path = folder / "journal.json"
+    def __init__(self, folder: Path, service: str, whereabouts: Callable[[], Mapping[str, Any]]) -> None:
+        """`whereabouts` tells `sets`, `listeners` and `pipes` at the time of writing."""
+        self.path = folder / NAME
         self.fault: str | None = None
         self._service = service
-        self._sockets = sockets
+        self._whereabouts = whereabouts
         self._file = -1
         self._lines = 0
         self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        self._boot = boot_id()
         self._supervisor = {"pid": os.getpid(), "start_ticks": start_ticks(os.getpid())}
 
     def write(self, state: State, *, synced: bool) -> None:
@@ -76,7 +76,7 @@ class Journal:
         A disk that refuses does not stop the service: the fault is logged when it begins and when it ends, and told
         by `fault` in between.
         """
-        line = json.dumps(self._document(state), default=_fields).encode() + b"\n"
+        line = self._line(state)
         try:
             if synced or self._file < 0 or self._lines >= _MOST_LINES:
                 self._replace(line)
@@ -90,14 +90,6 @@ class Journal:
         if self.fault is not None:
             self.fault = None
             _log.info("journal_mended", path=str(self.path))
-
-    def read(self) -> dict[str, Any] | None:
-        """What was written last, unchecked but for being JSON; None if there is nothing to be read."""
-        try:
-            lines = self.path.read_bytes().splitlines()
-        except OSError:
-            return None
-        return next((found for line in reversed(lines) if (found := _parsed(line)) is not None), None)
 
     def close(self) -> None:
         """Write no more."""
@@ -125,16 +117,25 @@ class Journal:
         self._leave_file()
         self._file, self._lines = file, 1
 
-    def _document(self, state: State) -> dict[str, Any]:
-        return {
+    def _line(self, state: State) -> bytes:
+        """`releases` comes last: what is in it is known when all before it has been put into words."""
+        releases: dict[Release, int] = {}
+
+        def default(value: object) -> object:
+            return releases.setdefault(value, len(releases)) if isinstance(value, Release) else plain(value)
+
+        head = {
             "format": FORMAT,
             "service": self._service,
             "boot": self._boot,
             "supervisor": self._supervisor,
             "written": time.time(),
-            "sockets": self._sockets(),
+            **self._whereabouts(),
             "state": state,
         }
+        said = json.dumps(head, default=default)
+        table = json.dumps({"releases": list(releases)}, default=plain)
+        return f"{said[:-1]}, {table[1:]}\n".encode()
 
     def _fail(self, fault: str) -> None:
         if self.fault is None:

@@ -75,7 +75,7 @@ class Lookout:
             told = self.instances.reap(instance)
             mend(self.listeners)
             self.engine.post(
-                events.Exited(at=self.engine.now(), generation=watch.generation, run=watch.run, exit=_exit(told))
+                events.Exited(at=self.engine.now(), generation=watch.generation, run=watch.run, exit=exit_of(told))
             )
 
         loop.add_reader(pidfd, ended)
@@ -115,7 +115,8 @@ def _pauses(shortest: float, longest: float) -> Iterator[float]:
         pause = min(longest, pause * 1.5)
 
 
-def _exit(ended: process.Ended) -> Exit:
+def exit_of(ended: process.Ended) -> Exit:
+    """How a process has ended, in the words of the core."""
     name = "" if ended.signal is None else _signal_name(ended.signal)
     dumped = " (core dumped)" if ended.dumped else ""
     return Exit(ended.status, ended.signal, f"{name}{dumped}", exec_failed=ended.exec_failed)

@@ -89,6 +89,16 @@ class Engine:
         """Give it what acts for it. They post to it, so they come after it."""
         self._hands, self._looks = hands, looks
 
+    def resume(self, was: State, event: Event, effects: tuple[Effect, ...]) -> None:
+        """Go on from what an earlier supervisor has written, with what is to be done first."""
+        self._busy = True
+        try:
+            self._record.write(self.state, synced=True)
+            self._carry_out(was, event, effects)
+        finally:
+            self._busy = False
+        self._take_all()
+
     @staticmethod
     def now() -> float:
         """The clock that all events are stamped with: CLOCK_MONOTONIC, in seconds."""
@@ -99,6 +109,14 @@ class Engine:
         self._events.append(event)
         if self._busy:
             return
+        self._take_all()
+
+    def answer(self, watch: Watch, event: Event) -> None:
+        """A watch has seen what it was for. If the state after that asks for it again, it begins anew."""
+        self._watches.pop(watch, None)
+        self.post(event)
+
+    def _take_all(self) -> None:
         self._busy = True
         try:
             while self._events:
@@ -106,19 +124,18 @@ class Engine:
         finally:
             self._busy = False
 
-    def answer(self, watch: Watch, event: Event) -> None:
-        """A watch has seen what it was for. If the state after that asks for it again, it begins anew."""
-        self._watches.pop(watch, None)
-        self.post(event)
-
     def _take(self, event: Event) -> None:
         before = self.state
         self.state, effects = step(before, event)
-        if self.state == before and not effects:
-            return
+        if self.state != before or effects:
+            self._carry_out(before, event, effects)
+
+    def _carry_out(self, before: State, event: Event, effects: tuple[Effect, ...]) -> None:
         self._write(effects)
         for effect in effects:
             self._perform(effect)
+        if any(effect.moves_sockets for effect in effects):
+            self._write_soon()
         self._arm()
         if not self._untold:
             self._loop.call_soon(self._tell)
@@ -137,7 +154,11 @@ class Engine:
             if self._unwritten is not None:
                 self._unwritten.cancel()
                 self._unwritten = None
-        elif self._unwritten is None:
+        else:
+            self._write_soon()
+
+    def _write_soon(self) -> None:
+        if self._unwritten is None:
             self._unwritten = self._loop.call_later(_WRITTEN_WITHIN, self._write_late)
 
     def _write_late(self) -> None:

@@ -26,6 +26,7 @@ from supervisor.errors import HostError
 from supervisor.linux import sockdiag, strangers
 from supervisor.linux.address import InetAddress, Socket
 from supervisor.linux.options import set_late
+from supervisor.linux.past import Entry, Past
 from supervisor.linux.steering import Order, ProbeMatch, attach, constant, with_probe
 
 ANCHOR = -1
@@ -46,10 +47,10 @@ class Group(ABC, Generic[A]):
         self._order = Order()
         self._target: int | None = None
         self._probe: tuple[int, str, int] | None = None
-        self._anchor: int | None = None  # who has the anchor: ANCHOR or a member
+        self.anchor: int | None = None  # who has the anchor: ANCHOR or a member
         self._given_back = False
         if anchor is not None:
-            self._anchor = ANCHOR
+            self.anchor = ANCHOR
             self._put(ANCHOR, anchor)
 
     def __str__(self) -> str:
@@ -65,11 +66,6 @@ class Group(ABC, Generic[A]):
     def target(self) -> int | None:
         """Tell who gets the next client, as last steered."""
         return self._target
-
-    @property
-    def handed(self) -> bool:
-        """Tell whether somebody else made the address, and keeps it."""
-        return self._anchor is not None
 
     @property
     @abstractmethod
@@ -108,6 +104,17 @@ class Group(ABC, Generic[A]):
         """Tell the inode of the member's socket, as /proc/PID/fd shows it."""
         return os.fstat(self._sockets[member].fileno()).st_ino
 
+    def written(self) -> tuple[Entry, ...]:
+        """Tell the sockets in the order of their indexes, for a later supervisor."""
+        return tuple(Entry.of(number, self._sockets[number]) for number in self._order.members)
+
+    def resume(self, past: Past) -> None:
+        """Go on with what an earlier supervisor had. Who gets the next client is known again with the next steer."""
+        self._order = past.now()
+        self._sockets = dict(past.sockets)
+        self._made = dict.fromkeys(past.sockets, self.bound)
+        self.anchor = past.anchor
+
     def found(self) -> None:
         """Make sure that a bound socket has a group, with a program. Raises HostError, with all closed.
 
@@ -121,11 +128,7 @@ class Group(ABC, Generic[A]):
             raise
 
     def join(self, member: int) -> None:
-        """Let a new socket take part in the group; users do not reach it until it is steered to.
-
-        Raises HostError, and leaves everything as it was, when the host refuses or when a stranger is bound to this
-        very address: it has an index of its own, so no index of ours could be relied on.
-        """
+        """Enter, and look whether strangers are on this address; raise HostError, everything as it was, if so."""
         self.enter(member)
         try:
             self.refuse_strangers(sockdiag.listening(self.bound.family, self.bound.port, self.bound.protocol))
@@ -143,7 +146,7 @@ class Group(ABC, Generic[A]):
         address = self.address if address is None else address
         self.settle()
         bound = address.on_port(self.bound.port)
-        if self._anchor == ANCHOR and not self.members:
+        if self.anchor == ANCHOR and not self.members:
             self._use_anchor(member, bound)
         elif (spare := self._spare_like(bound)) is not None:
             self._rename(spare, member)
@@ -180,7 +183,7 @@ class Group(ABC, Generic[A]):
 
     def give_back(self) -> None:
         """Let whoever comes next wait in the anchor, if there is one, until somebody begins anew."""
-        if self._anchor in self._order.members:
+        if self.anchor in self._order.members:
             self._given_back, self._target = True, None
             self._attach()
 
@@ -245,7 +248,7 @@ class Group(ABC, Generic[A]):
         return False
 
     def _keeps_queue(self, member: int) -> bool:
-        return member == self._anchor and self.members == (member,)
+        return member == self.anchor and self.members == (member,)
 
     def _has_strangers(self) -> bool:
         return strangers.present(self.bound, self._inodes())
@@ -273,7 +276,7 @@ class Group(ABC, Generic[A]):
         if ANCHOR not in self._order.members:  # a child had shut it down
             self._order = self._order.join(ANCHOR)
         self._rename(ANCHOR, member)
-        self._anchor, self._given_back = member, False
+        self.anchor, self._given_back = member, False
 
     def _found(self) -> None:
         (only,) = self._sockets.values()
@@ -306,9 +309,9 @@ class Group(ABC, Generic[A]):
             self._probe = None
         if self._target == member:
             self._target = None
-        if member == self._anchor:
+        if member == self.anchor:
             self._rename(member, ANCHOR)
-            self._anchor = ANCHOR
+            self.anchor = ANCHOR
             self._attach()
             return
         after = self._order.leave(member) if member in self._order.members else self._order
@@ -326,25 +329,18 @@ class Group(ABC, Generic[A]):
             attach(self._sockets[self._order.members[0]], self._program(self._order, self._target))
 
     def _program(self, order: Order, target: int | None) -> bytes:
-        if self._given_back and self._anchor in order.members:
-            target = self._anchor
+        if self._given_back and self.anchor in order.members:
+            target = self.anchor
         if target is None or target not in order.members:  # before the first steer, or its process shut it down
-            target = min((member for member in order.members if member >= 0), default=self._idle(order))
+            idle = ANCHOR if ANCHOR in order.members else order.members[0]
+            target = min((member for member in order.members if member >= 0), default=idle)
         index = order.index(target)
-        if self._probe and self._probe[0] in order.members:
-            member, host, port = self._probe
-            return with_probe(ProbeMatch(host, port, order.index(member)), index)
-        return constant(index)
-
-    def _idle(self, order: Order) -> int:
-        """Who has what comes while there are no members: the anchor, where it waits."""
-        return ANCHOR if ANCHOR in order.members else order.members[0]
+        if self._probe is None or self._probe[0] not in order.members:
+            return constant(index)
+        member, host, port = self._probe
+        return with_probe(ProbeMatch(host, port, order.index(member)), index)
 
     def _shifts(self, member: int) -> bool:
         """Tell whether its leave would move a socket that the program names, with a choice left to the hash."""
         named = {self._target, self._probe[0] if self._probe else None}
-        here = self._order.members
-        if member not in here or member == self._anchor:
-            return False
-        a_choice_is_left = len(here) - 1 > 1
-        return a_choice_is_left and self._order.leave_moves(member, here[-1]) and here[-1] in named
+        return member != self.anchor and self._order.leave_shifts(member, named)

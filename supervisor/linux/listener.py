@@ -13,6 +13,7 @@ from supervisor.linux.address import Address, Socket, TcpAddress
 from supervisor.linux.group import Group
 from supervisor.linux.handed import Handed, take_over
 from supervisor.linux.handed_shared import HandedListener
+from supervisor.linux.past import Entry, Past
 from supervisor.linux.shared import SharedAddress, SharedListener
 from supervisor.linux.tcp import TcpListener
 from supervisor.linux.udp import SCHEME, UdpAddress, UdpListener
@@ -43,6 +44,9 @@ class Listener(Protocol):
 
     def inode(self, member: int) -> int:
         """The inode of the member's socket, as /proc/PID/fd shows it."""
+
+    def written(self) -> tuple[Entry, ...]:
+        """Its sockets, for a later supervisor; in the order of their indexes where they have any."""
 
     def enter(self, member: int, address: Any = None) -> None:  # noqa: ANN401 - an Address of the listener's own kind
         """Let a new socket listen; users do not reach it until it is steered to. Raises HostError."""
@@ -147,9 +151,34 @@ def open_listener(address: Address, handed: Handed | None = None) -> Listener:
             raise TypeError(f"{address} is of no kind that can be listened on")
 
 
+def resume_listener(address: Address, past: Past, handed: Handed | None = None) -> Listener:
+    """Go on with what an earlier supervisor had of an address, and with the socket that was handed over to both.
+
+    Raises HostError where a socket's file is gone.
+    """
+    try:
+        match address:
+            case TcpAddress():
+                return TcpListener.resumed(address, past)
+            case UdpAddress():
+                return UdpListener.resumed(address, past)
+            case UnixAddress():
+                return UnixListener.resumed(address, past)
+            case SharedAddress() if handed is not None:
+                made = HandedListener(address, handed)
+                made.resume(past)
+                return made
+            case SharedAddress():
+                return SharedListener.resumed(address, past)
+            case _:
+                raise TypeError(f"{address} is of no kind that can be listened on")
+    except OSError as gone:
+        raise HostError(f"{address} cannot be taken back: {gone.filename or 'a socket'}: {gone.strerror}") from gone
+
+
 def is_handed(listener: Listener) -> bool:
     """Tell whether somebody else made its socket, and keeps it when we end."""
-    return isinstance(listener, HandedListener) or (isinstance(listener, Group) and listener.handed)
+    return isinstance(listener, HandedListener) or (isinstance(listener, Group) and listener.anchor is not None)
 
 
 def _adopt(address: Address, handed: Handed) -> Listener:

@@ -50,6 +50,14 @@ class Listeners:
             raise
         return made
 
+    @classmethod
+    def resumed(cls, listeners: Iterable[Listener], sets: Mapping[int, Iterable[Place]]) -> Self:
+        """Go on with listeners and sets that an earlier supervisor had."""
+        made = cls()
+        made._listeners = list(listeners)
+        made._sets = {member: tuple(places) for member, places in sets.items()}
+        return made
+
     def __iter__(self) -> Iterator[Listener]:
         """Go through the listeners that are open."""
         return iter(tuple(self._listeners))

@@ -7,9 +7,11 @@ that nothing which a generation started can slip away.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import select
 import signal
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _PR_SET_CHILD_SUBREAPER = 36
+
+_PIDFD_INFO = struct.Struct("=QQ11Ii")
+_PIDFD_INFO_EXIT = 1 << 3
+_PIDFD_GET_INFO = 3 << 30 | _PIDFD_INFO.size << 16 | 0xFF << 8 | 11
+"""_IOWR(PIDFS_IOCTL_MAGIC, 11, struct pidfd_info)"""
 
 HELD_NAME = "gapless-held"
 """What a process calls itself (comm) while it is held. See `spawn`."""
@@ -74,7 +81,7 @@ class Child:
         try:
             info = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         except ChildProcessError:
-            info = None
+            return self._as_the_kernel_tells()
         if info is None:
             return Ended(None, None, dumped=False, exec_failed=False)
         if info.si_code == os.CLD_EXITED:
@@ -82,9 +89,34 @@ class Child:
             return Ended(status, None, dumped=False, exec_failed=never_became and status in _EXEC_FAILED)
         return Ended(None, info.si_status, dumped=info.si_code == os.CLD_DUMPED, exec_failed=False)
 
+    def _as_the_kernel_tells(self) -> Ended:
+        """How one has ended that is somebody else's child: nothing of it where the kernel no longer knows."""
+        fields = _stat(self.pid)
+        zombie = bool(fields) and fields[0] == b"Z" and int(fields[19]) == self.start_ticks
+        status = int(fields[49]) if zombie else _exit_information(self.pidfd)
+        if status is None:
+            return Ended(None, None, dumped=False, exec_failed=False)
+        if os.WIFEXITED(status):
+            return Ended(os.WEXITSTATUS(status), None, dumped=False, exec_failed=False)
+        return Ended(None, os.WTERMSIG(status), dumped=os.WCOREDUMP(status), exec_failed=False)
+
     def close(self) -> None:
         """Let the pidfd go."""
         os.close(self.pidfd)
+
+
+def _exit_information(pidfd: int) -> int | None:
+    """The wait status of a process that has been reaped by its parent: PIDFD_GET_INFO, since Linux 6.15.
+
+    struct pidfd_info and its masks are in include/uapi/linux/pidfd.h. Before it is reaped the kernel does not tell.
+    """
+    asked = bytearray(_PIDFD_INFO.pack(_PIDFD_INFO_EXIT, *(0,) * 13))
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, asked)
+    except OSError:
+        return None
+    mask, *_, status = _PIDFD_INFO.unpack(asked)
+    return int(status) if mask & _PIDFD_INFO_EXIT else None
 
 
 def start_ticks(pid: int) -> int:
@@ -164,6 +196,12 @@ def environment_value(pid: int, name: str) -> str | None:
     prefix = f"{name}=".encode()
     found = next((item for item in block.split(b"\0") if item.startswith(prefix)), None)
     return None if found is None else os.fsdecode(found[len(prefix) :])  # it may be any bytes
+
+
+def everyone() -> set[int]:
+    """Every process of this pid namespace but ourselves."""
+    found = {int(name) for name in os.listdir("/proc") if name.isdecimal()}  # noqa: PTH208 - names are all we want
+    return found - {os.getpid()}
 
 
 def alive(pid: int) -> bool:

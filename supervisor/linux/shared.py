@@ -20,7 +20,9 @@ from typing import NamedTuple, Self
 from supervisor.errors import HostError
 from supervisor.linux import sockdiag, socketfile, unixdiag
 from supervisor.linux.address import Socket, TcpAddress
+from supervisor.linux.past import Entry, Past
 from supervisor.linux.socketfile import Own
+from supervisor.linux.tcp import connect_tcp
 from supervisor.linux.unix import connect_unix
 from supervisor.linux.unix_address import UnixAddress
 
@@ -96,6 +98,20 @@ class SharedListener:
             address.place.refuse()
         return cls(address, _bind(address.place, 0))
 
+    @classmethod
+    def resumed(cls, address: SharedAddress, past: Past) -> Self:
+        """Go on with the socket of an earlier supervisor. Raises OSError."""
+        sock, place, own = next(iter(past.sockets.values())), address.place, None
+        if isinstance(place, UnixAddress) and not place.abstract:
+            own = socketfile.own_of(sock, place.path)
+        made = cls(address, _Open(sock, own))
+        made.resume(past)
+        return made
+
+    def resume(self, past: Past) -> None:
+        """Have the members that it had under an earlier supervisor."""
+        self._members = set(past.sockets)
+
     def __str__(self) -> str:
         """Give the address that it really has."""
         return str(self._bound)
@@ -122,6 +138,10 @@ class SharedListener:
             return frozenset()
         name = self._open.sock.getsockname()
         return frozenset((name if isinstance(name, bytes) else os.fsencode(name),))
+
+    def written(self) -> tuple[Entry, ...]:
+        """Tell the socket, once for each member, for a later supervisor."""
+        return tuple(Entry.of(number, self._opened.sock) for number in self.members)
 
     def socket(self, member: int) -> Socket:
         """Give the socket, which stays ours; KeyError when it is no member."""
@@ -242,7 +262,7 @@ class SharedListener:
         """Begin a connection of our own, non-blocking, to whoever accepts it. Raises OSError."""
         del member
         if isinstance(self._bound, TcpAddress):
-            made = _connect_tcp(self._bound)
+            made = connect_tcp(self._bound)
             self._ours.append(made.getsockname()[:2])
             return made
         name = self._opened.own.path if self._opened.own else f"\0{self._bound.path[1:]}"
@@ -322,16 +342,3 @@ def _bound(place: TcpAddress | UnixAddress, sock: Socket) -> TcpAddress | UnixAd
 def _at(place: TcpAddress | UnixAddress, bound: TcpAddress | UnixAddress) -> TcpAddress | UnixAddress:
     """The place as it is configured now, on the port that it has."""
     return place.on_port(bound.port) if isinstance(place, TcpAddress) and isinstance(bound, TcpAddress) else place
-
-
-def _connect_tcp(bound: TcpAddress) -> Socket:
-    source = bound.loopback_source()
-    family = socket.AF_INET6 if ":" in source else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        with contextlib.suppress(BlockingIOError):
-            made.connect((source, bound.port))
-    except OSError:
-        made.close()
-        raise
-    return made

@@ -109,6 +109,18 @@ def settle(path: str, mode: int, owner: tuple[int, int]) -> Own:
         os.close(fd)
 
 
+def own_of(sock: socket.socket, path: str) -> Own:
+    """Tell the own name of a socket that is bound already, and which file that is. Raises OSError.
+
+    Without that name, which a server may have removed, the path is the only way to its file.
+    """
+    name = sock.getsockname()
+    found = identity(name) or identity(path)
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    return Own(name, found)
+
+
 def lead(path: str, own: Own, ours: Container[Identity]) -> bool:
     """Have a path lead to a socket; tell whether it led elsewhere before. Raises HostError, with nothing changed.
 

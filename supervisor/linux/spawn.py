@@ -122,22 +122,25 @@ class FdWindow:
 
 
 class Held:
-    """A process that waits to become the server."""
+    """A process that waits to become the server, or has become it."""
 
-    def __init__(self, child: Child, popen: subprocess.Popen[bytes], gate: int) -> None:
+    def __init__(self, child: Child, popen: subprocess.Popen[bytes] | None = None, gate: int = -1) -> None:
+        """By `popen` if we have made it, with the gate that it waits at."""
         self.child = child
         self._popen = popen
         self._gate = gate
 
     def let_go(self) -> None:
         """Let it become the server."""
-        with suppress(BrokenPipeError):
-            os.write(self._gate, b"\n")
+        if self._gate >= 0:
+            with suppress(BrokenPipeError):
+                os.write(self._gate, b"\n")
         self._close_gate()
 
     def settle(self, status: int) -> None:
         """Tell `subprocess` that this child has been reaped, or its next call would wait for the pid again."""
-        self._popen.returncode = status
+        if self._popen is not None:
+            self._popen.returncode = status
         self._close_gate()
 
     def _close_gate(self) -> None:

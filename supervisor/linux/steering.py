@@ -14,6 +14,7 @@ import ipaddress
 import os
 import socket
 import struct
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -213,6 +214,8 @@ class Order:
         """Tell which index a program must return for `member`; ValueError when it is not in the group."""
         return self.members.index(member)
 
-    def leave_moves(self, member: int, other: int) -> bool:
-        """Tell whether `other` gets another index when `member` leaves."""
-        return member != other and self.members[-1] == other
+    def leave_shifts(self, member: int, named: Container[int | None]) -> bool:
+        """Tell whether its leave would give one of `named` another index, with a choice left to the hash meanwhile."""
+        here = self.members
+        a_choice_is_left = len(here) - 1 > 1
+        return a_choice_is_left and member in here[:-1] and here[-1] in named

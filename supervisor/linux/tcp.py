@@ -10,18 +10,19 @@ from supervisor.errors import HostError
 from supervisor.linux import sockdiag, steering
 from supervisor.linux.address import Socket, TcpAddress
 from supervisor.linux.group import Group
+from supervisor.linux.past import Past
 from supervisor.linux.steering import attach, constant
 
 
 class TcpListener(Group[TcpAddress]):
     """One TCP address. A socket joins its group by listen(2)."""
 
-    def __init__(self, address: TcpAddress, first: Socket | None, anchor: Socket | None = None) -> None:
-        """Take over a bound socket that does not listen yet, or one that somebody else has made."""
-        holds = first or anchor
-        assert holds is not None  # noqa: S101 - one of the two has the address
-        super().__init__(address, holds.getsockname()[1], anchor)
-        self._vacant = first  # holds the address while nobody listens
+    def __init__(
+        self, address: TcpAddress, port: int, *, vacant: Socket | None = None, anchor: Socket | None = None
+    ) -> None:
+        """Begin without members. `vacant` is bound to the address and does not listen; `anchor` is somebody else's."""
+        super().__init__(address, port, anchor)
+        self._vacant = vacant  # holds the address while nobody listens
         self._vacant_as = address
         self._silent = False
         self._ours: deque[tuple[str, int]] = deque(maxlen=sockdiag.REMEMBERED)
@@ -29,13 +30,21 @@ class TcpListener(Group[TcpAddress]):
     @classmethod
     def open(cls, address: TcpAddress) -> Self:
         """Bind the address without listening; raise HostError, which names the holder of an address in use."""
-        return cls(address, address.bind(first=True))
+        vacant = address.bind(first=True)
+        return cls(address, vacant.getsockname()[1], vacant=vacant)
 
     @classmethod
     def adopt(cls, address: TcpAddress, anchor: Socket) -> Self:
         """Take over a listening socket that somebody else has made and keeps. Raises HostError."""
-        made = cls(address, None, anchor)
+        made = cls(address, anchor.getsockname()[1], anchor=anchor)
         made.found()
+        return made
+
+    @classmethod
+    def resumed(cls, address: TcpAddress, past: Past) -> Self:
+        """Go on with the sockets of an earlier supervisor, of which there is at least one."""
+        made = cls(address, past.port)
+        made.resume(past)
         return made
 
     @property
@@ -139,7 +148,7 @@ class TcpListener(Group[TcpAddress]):
         return all_accept and sockdiag.migrates() and self.queue(member) > 0 and not self._has_strangers()
 
     def _hold_address(self) -> None:
-        if self._vacant is None and self._anchor is None:
+        if self._vacant is None and self.anchor is None:
             self._vacant, self._vacant_as = self.bound.bind(first=False), self.bound
 
     def _add(self, member: int, bound: TcpAddress) -> None:
@@ -166,3 +175,17 @@ class TcpListener(Group[TcpAddress]):
         steering.deafen(sock)
         with contextlib.suppress(OSError):  # ENOTCONN: a child shut it down before us
             sock.shutdown(socket.SHUT_RDWR)
+
+
+def connect_tcp(bound: TcpAddress) -> Socket:
+    """Begin a connection of our own, non-blocking, to whoever accepts it. Raises OSError."""
+    source = bound.loopback_source()
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        with contextlib.suppress(BlockingIOError):
+            made.connect((source, bound.port))
+    except OSError:
+        made.close()
+        raise
+    return made

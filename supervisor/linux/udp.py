@@ -19,6 +19,7 @@ from supervisor.linux import steering
 from supervisor.linux.address import InetAddress, Socket, split
 from supervisor.linux.group import Group
 from supervisor.linux.options import UDP, Options, set_options
+from supervisor.linux.past import Past
 
 SCHEME = "udp://"
 
@@ -62,24 +63,28 @@ class UdpAddress(InetAddress):
 class UdpListener(Group[UdpAddress]):
     """One UDP address."""
 
-    def __init__(self, address: UdpAddress, first: Socket | None, anchor: Socket | None = None) -> None:
-        """Take over a bound socket, of ours or one that somebody else has made and keeps; see `open`, `adopt`."""
-        holds = first or anchor
-        assert holds is not None  # noqa: S101 - one of the two has the address
-        super().__init__(address, holds.getsockname()[1], anchor)
-        if first is not None:
-            self._put(self._next_spare(), first)
-        self.found()
-
     @classmethod
     def open(cls, address: UdpAddress) -> Self:
         """Bind the address; raise HostError, which names the holder of an address in use."""
-        return cls(address, address.bind(first=True))
+        first = address.bind(first=True)
+        made = cls(address, first.getsockname()[1])
+        made._put(made._next_spare(), first)
+        made.found()
+        return made
 
     @classmethod
     def adopt(cls, address: UdpAddress, anchor: Socket) -> Self:
         """Take over a bound socket that somebody else has made and keeps. Raises HostError."""
-        return cls(address, None, anchor)
+        made = cls(address, anchor.getsockname()[1], anchor)
+        made.found()
+        return made
+
+    @classmethod
+    def resumed(cls, address: UdpAddress, past: Past) -> Self:
+        """Go on with the sockets of an earlier supervisor, of which there is at least one."""
+        made = cls(address, past.port)
+        made.resume(past)
+        return made
 
     @property
     def probes(self) -> bool:
@@ -120,11 +125,11 @@ class UdpListener(Group[UdpAddress]):
         steering.deafen(sock)
 
     def _hold_address(self) -> None:
-        if self._anchor is None and not self._spares():
+        if self.anchor is None and not self._spares():
             self._add(self._next_spare(), self.bound)
 
     def _is_needless(self, spare: int) -> bool:
-        if not self.members and self._anchor is None:
+        if not self.members and self.anchor is None:
             return len(self._spares()) > 1
         return super()._is_needless(spare)
 

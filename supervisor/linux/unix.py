@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 from supervisor.errors import HostError
 from supervisor.linux import socketfile, unixdiag
 from supervisor.linux.address import Socket
+from supervisor.linux.past import Entry, Past
 from supervisor.linux.socketfile import Own
 from supervisor.linux.unix_address import UnixAddress
 
@@ -39,6 +40,15 @@ class UnixListener:
         address.refuse()
         return cls(address)
 
+    @classmethod
+    def resumed(cls, address: UnixAddress, past: Past) -> Self:
+        """Go on with the sockets of an earlier supervisor; what it left of others is cleared away. Raises OSError."""
+        made = cls(address)
+        for number, sock in past.sockets.items():
+            made._members[number] = _Member(sock, socketfile.own_of(sock, address.path))
+        socketfile.sweep(address.path)
+        return made
+
     def __str__(self) -> str:
         """Give the address."""
         return str(self.address)
@@ -57,6 +67,10 @@ class UnixListener:
     def names(self) -> frozenset[bytes]:
         """List what the sockets are bound to: their accepted connections bear the same names."""
         return frozenset(os.fsencode(each.own.path) for each in self._members.values())
+
+    def written(self) -> tuple[Entry, ...]:
+        """Tell the sockets, for a later supervisor."""
+        return tuple(Entry.of(number, each.sock) for number, each in self._members.items())
 
     def socket(self, member: int) -> Socket:
         """Give the member's socket, which stays ours; KeyError when it is no member."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from supervisor.linux.process import belongs
 from supervisor.linux.sdnotify import NotifySocket
@@ -31,17 +31,47 @@ class ClosedWithoutWordError(Exception):
     """The child closed the readiness pipe and had said nothing."""
 
 
+class Pipe(NamedTuple):
+    """A readiness pipe, as far as it is open here."""
+
+    read: int | None
+    child_end: int | None
+    """Until the child has it."""
+
+    @classmethod
+    def open(cls) -> Self:
+        """A new one. The child's end can be read, too: it writes what it has to say also while no supervisor lives.
+
+        Else that would be the end of it, by SIGPIPE. End-of-file is seen all the same, when it is closed.
+        """
+        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            return cls(read, os.open(f"/proc/self/fd/{write}", os.O_RDWR | os.O_CLOEXEC))
+        except OSError:
+            os.close(read)
+            raise
+        finally:
+            os.close(write)
+
+    def close(self) -> None:
+        """Close what is open here."""
+        for end in self:
+            if end is not None:
+                os.close(end)
+
+
 class Channel:
     """All ways of speaking, for one run of one generation, from before its fork until its end."""
 
-    def __init__(self, notify_path: Path, owner: int | None, ack_path: Path | None = None) -> None:
-        """Open them; einhorn's if it has a path. `owner` is the uid that may speak beside root, if not ours."""
+    def __init__(self, notify_path: Path, ack_path: Path | None, owner: int | None, pipe: Pipe | None = None) -> None:
+        """Open them; einhorn's if it has a path. `owner` is the uid that may speak beside root, if not ours.
+
+        `pipe` is that of a child that is there already.
+        """
         self.notify_path, self.ack_path = notify_path, ack_path
-        self._read, self.child_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(self.child_end, True)
+        self._ends = Pipe.open() if pipe is None else pipe
         with ExitStack() as undo:
-            undo.callback(os.close, self._read)
-            undo.callback(os.close, self.child_end)
+            undo.callback(self._ends.close)
             self._notify = NotifySocket(notify_path, owner)
             undo.callback(self._notify.close)
             self._ack = _ack_socket(ack_path, owner)
@@ -55,22 +85,44 @@ class Channel:
         self._on_message: Callable[[Mapping[str, str]], None] = lambda _: None
 
     @property
+    def child_end(self) -> int:
+        """The fd of the readiness pipe that the child is to have."""
+        assert self._ends.child_end is not None  # noqa: S101 - asked for before the child has it
+        return self._ends.child_end
+
+    @property
     def pipe_open(self) -> bool:
         """Whether the child has neither said its line on the pipe nor closed it."""
-        return not self._pipe.done()
+        return not self._pipe.done() and self._ends.read is not None
+
+    @property
+    def pipe_inode(self) -> int | None:
+        """By which a later supervisor finds the pipe again, if a word may still come by it."""
+        return os.fstat(self._ends.read).st_ino if self.pipe_open and self._ends.read is not None else None
+
+    @property
+    def may_have_missed(self) -> bool:
+        """Whether the child may have spoken to nobody: it closed the pipe while no supervisor was there to read it."""
+        return self._ends.read is None and not self._pipe.done()
+
+    def heard_before(self, how: str) -> None:
+        """An earlier supervisor has heard its word."""
+        {"pipe": self._pipe, "notify": self._notified, "einhorn": self._acked}[how].set_result(how)
 
     def listen(self, pid: int, on_message: Callable[[Mapping[str, str]], None]) -> None:
         """The child exists: what it says from now on is heard. `on_message` gets every sd_notify message of its."""
-        os.close(self.child_end)
+        if self._ends.child_end is not None:
+            os.close(self._ends.child_end)
+            self._ends = self._ends._replace(child_end=None)
         self._pid, self._on_message = pid, on_message
-        self._loop.add_reader(self._read, self._read_pipe)
+        if self._ends.read is not None and not self._pipe.done():
+            self._loop.add_reader(self._ends.read, self._read_pipe, self._ends.read)
         self._loop.add_reader(self._notify.fileno(), self._read_notify)
         if self._ack is not None:
             self._ack.listen(pid, self._hear_ack)
 
     def abandon(self) -> None:
         """The child could not be made."""
-        os.close(self.child_end)
         self._close()
 
     def close(self) -> None:
@@ -91,16 +143,16 @@ class Channel:
         return (said or [each for each in heard if each.done()])[0].result()
 
     def _close(self) -> None:
-        os.close(self._read)
+        self._ends.close()
         self._notify.close()
         if self._ack is not None:
             self._ack.close()
         for each in (self._pipe, self._notified, self._acked):
             each.cancel()
 
-    def _read_pipe(self) -> None:
+    def _read_pipe(self, end: int) -> None:
         try:
-            data = os.read(self._read, _LONGEST_LINE)
+            data = os.read(end, _LONGEST_LINE)
         except BlockingIOError:
             return
         self._seen += len(data)
@@ -114,7 +166,8 @@ class Channel:
         self._stop_pipe()
 
     def _stop_pipe(self) -> None:
-        self._loop.remove_reader(self._read)
+        if self._ends.read is not None:
+            self._loop.remove_reader(self._ends.read)
 
     def _read_notify(self) -> None:
         for _ in range(_AT_ONCE):

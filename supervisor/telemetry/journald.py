@@ -43,6 +43,7 @@ MESSAGE_IDS: Final = {
     "restart_due": "15df5afe7dc145a3bd3dbff15e596901",
     "service_failing": "29c9468a8d6146edbc0c0df6643d5f6d",
     "stopping": "fc7469b863c24cd98bef9c41dc7970e9",
+    "taken_over": "e0415121a8d74f47bd623bf8e4451860",
 }
 """The events of a service's life. People select by these: they never change, and a new event gets a new one."""
 

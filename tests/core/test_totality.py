@@ -60,7 +60,9 @@ times = st.floats(0, 1e6)
 def anything(wanted: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - it is given an annotation, of which there is no type
     """A value for an annotation: small numbers, so that some hit what exists."""
     options = typing.get_args(wanted)
-    if options and typing.get_origin(wanted) is not tuple:
+    if typing.get_origin(wanted) is tuple:
+        return st.lists(anything(options[0]), max_size=2).map(tuple)
+    if options:
         return st.one_of(*(anything(each) for each in options))
     simple: dict[Any, st.SearchStrategy[Any]] = {
         int: few,

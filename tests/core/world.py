@@ -81,9 +81,10 @@ class World:
         state = self.state
         generations = tuple(_timeless(each) for each in state.generations)
         handoff = None if state.handoff is None else _handoff_timeless(state.handoff)
-        if handoff is state.handoff and all(map(operator.is_, generations, state.generations)):
+        same = handoff is state.handoff and all(map(operator.is_, generations, state.generations))
+        if same and state.concluded is None:
             return self
-        return replace(self, state=replace(state, generations=generations, handoff=handoff))
+        return replace(self, state=replace(state, generations=generations, handoff=handoff, concluded=None))
 
     def happens(self, event: events.Event) -> World:  # noqa: PLR0911 - one a kind
         """What an event is to reality, before the core hears of it."""

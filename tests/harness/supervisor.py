@@ -74,6 +74,7 @@ class Supervisor:
         self.process: subprocess.Popen[str]
         self.output: Output
         self._sockets: list[socket.socket] = []
+        self._says: int | None = None
         self._environment = os.environ | {"PWD": str(ROOT)}
         if os.geteuid() != 0:
             runtime = folder / "run"
@@ -110,14 +111,31 @@ class Supervisor:
             [*self.network.prefix, *launcher, *_gapless(), "run", str(self.path)],
             pass_fds=fds,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if self._says is None else self._says,
             stderr=subprocess.STDOUT,
             env=self._environment | named | dict(environment or {}),
             cwd=ROOT,
             text=True,
             start_new_session=True,
         )
-        self.output = Output(piped(self.process))
+        if self._says is None:
+            self.output = Output(piped(self.process))
+        else:
+            os.close(self._says)
+            self._says = None
+
+    def kill(self) -> int:
+        """End the supervisor alone, by KILL; the mark from before. The next one's output follows on this one's."""
+        self._says = os.open(f"/proc/{self.pid}/fd/1", os.O_WRONLY | os.O_CLOEXEC)
+        mark = self.signal(signal.SIGKILL)
+        self.process.wait()
+        return mark
+
+    def taken_over(self) -> Event:
+        """Kill it and start the next, which goes on from what was left."""
+        mark = self.kill()
+        self.spawn()
+        return self.event("taken_over", mark)
 
     def start(self, program: Path | str | None = None, environment: Mapping[str, str] | None = None) -> None:
         """Start it, and wait until its first generation serves."""
@@ -251,6 +269,8 @@ class Supervisor:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+        if self._says is not None:
+            os.close(self._says)
         while left := self.left_behind():
             for pid in left:
                 with suppress(ProcessLookupError):

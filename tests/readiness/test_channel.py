@@ -18,7 +18,7 @@ DEADLINE = 20.0
 
 async def with_channel(tmp_path: Path, method: str, script: str) -> tuple[str, list[Mapping[str, str]]]:
     """What is heard from a real child that runs this script with `ready` (an fd) and `address` at hand."""
-    channel, heard = Channel(tmp_path / "notify.sock", None), list[Mapping[str, str]]()
+    channel, heard = Channel(tmp_path / "notify.sock", None, None), list[Mapping[str, str]]()
     child = subprocess.Popen(
         [
             sys.executable,
@@ -75,7 +75,7 @@ def test_the_pipe_means_nothing_where_only_sd_notify_counts(tmp_path: Path) -> N
 
 def test_a_message_of_a_stranger_does_not_count(tmp_path: Path) -> None:
     async def scene() -> None:
-        channel, heard = Channel(tmp_path / "notify.sock", None), list[Mapping[str, str]]()
+        channel, heard = Channel(tmp_path / "notify.sock", None, None), list[Mapping[str, str]]()
         child = subprocess.Popen(["/bin/sleep", "60"], process_group=0)
         channel.listen(child.pid, heard.append)
         stranger = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -102,7 +102,7 @@ def test_a_message_of_a_stranger_does_not_count(tmp_path: Path) -> None:
 
 def test_a_barrier_is_answered_by_closing_its_fd(tmp_path: Path) -> None:
     async def scene() -> None:
-        channel = Channel(tmp_path / "notify.sock", None)
+        channel = Channel(tmp_path / "notify.sock", None, None)
         channel.listen(os.getpid(), lambda _: None)
         read, write = os.pipe()
         closed = asyncio.Event()
@@ -126,7 +126,7 @@ def test_a_barrier_is_answered_by_closing_its_fd(tmp_path: Path) -> None:
 
 def test_many_messages_keep_nobody_else_waiting(tmp_path: Path) -> None:
     async def heard_before_the_next_turn() -> int:
-        channel, heard, turns = Channel(tmp_path / "notify.sock", None), list[Mapping[str, str]](), list[int]()
+        channel, heard, turns = Channel(tmp_path / "notify.sock", None, None), list[Mapping[str, str]](), list[int]()
         loop, done = asyncio.get_running_loop(), asyncio.Event()
 
         def next_turn() -> None:

@@ -199,7 +199,7 @@ def test_silent_connections_are_bounded_and_do_not_lock_the_child_out(tmp_path: 
 @pytest.mark.parametrize("method", ["auto", "einhorn"])
 def test_an_ack_is_a_word(tmp_path: Path, method: str) -> None:
     async def scene() -> str:
-        channel = Channel(tmp_path / "notify.sock", None, tmp_path / "ack.sock")
+        channel = Channel(tmp_path / "notify.sock", tmp_path / "ack.sock", None)
         script = f"address = {str(tmp_path / 'ack.sock')!r}; import os, socket\n{SEND}"
         script += """send('{"command":"worker:ack","pid":%d}\\n' % os.getpid()); os.read(0, 1)"""
         child = subprocess.Popen(

@@ -1,0 +1,160 @@
+"""A new supervisor takes over: the state as the last one wrote it, corrected by what is still there.
+
+Theory of operation. What was written may be ahead of what was done (it is written first) and behind it (what needs no
+record). So nothing is trusted but what can be seen: which processes live, which sockets could be taken back. Whose
+process is gone has exited, by the same rules as ever, and the handoff under way takes its cue from that. Then what the
+state says is under way, and has no answer yet, is asked for once more:
+
+* a process that was being made is made again: it was held, so it ended with the supervisor, and nobody has met it;
+* who was to be told and still listens is told; who has closed its listeners has been told already;
+* who was to be killed is killed, and connections are steered where they were to go;
+* sockets that nobody holds by this state are taken out of service;
+* an outcome that is not in the history is told.
+
+All of it can be done twice, so a supervisor that dies here is followed by one that does the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from supervisor.core import events
+from supervisor.core.course import conclude
+from supervisor.core.effects import CloseSockets, Conclude, Kill, Spawn, Steer, Tell
+from supervisor.core.model import Exit, Failure, Life, Mode, Phase, Reason, Role
+from supervisor.core.outcome import Result
+from supervisor.core.step import step
+from supervisor.core.turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from supervisor.core.effects import Effect
+    from supervisor.core.model import Generation, State
+    from supervisor.core.policy import Policy
+
+UNSEEN = 5.0
+"""Seconds that a generation has to be seen ready, if its deadline passed while nobody looked."""
+
+Runs = frozenset[tuple[int, int]]
+"""Generation and run of each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What is still there of what a state speaks of."""
+
+    alive: Runs
+    listening: Runs
+    """Those of them whose processes have listening sockets open."""
+    exits: Mapping[tuple[int, int], Exit]
+    """How others have ended, as far as that is known."""
+    sockets: frozenset[int]
+    """The sets that could be taken back."""
+    told: int
+    """The last handoff whose outcome is in the history."""
+
+
+def resumed(was: State, found: Found, at: float) -> tuple[State, tuple[Effect, ...]]:
+    """The state from which to go on at that time, and what is to be done first."""
+    state = _running(was, found, at)
+    wanted: list[Effect] = []
+    for event in _missed(state, found, at):
+        state, more = step(state, event)
+        wanted += more
+    wanted += [each for each in _outstanding(state, found) if each not in wanted]
+    return replace(state, target=rightful(state, found.sockets)), tuple(wanted)
+
+
+def rightful(state: State, sockets: frozenset[int]) -> int | None:
+    """The set, of these, that is to get new connections."""
+    wanted = [each.sockets for each in _preferred(state)]
+    return next((each for each in wanted if each in sockets), None)
+
+
+def _preferred(state: State) -> Iterator[Generation]:
+    handoff = state.handoff
+    shifts = handoff is not None and handoff.phase is Phase.SHIFT
+    candidate = state.find(handoff.candidate) if handoff is not None and shifts else None
+    if candidate is not None:
+        yield candidate
+    if state.serving is not None:
+        yield state.serving
+    yield from sorted(state.generations, key=lambda each: (not each.accepts, -each.number))
+
+
+def _running(was: State, found: Found, at: float) -> State:
+    """Whoever starts a supervisor wants the service to run, also after a stop that was cut short."""
+    now = replace(was, mode=Mode.RUNNING, killed=False)
+    return replace(now, generations=tuple(_as_found(now, each, found, at) for each in was.generations))
+
+
+def _as_found(state: State, each: Generation, found: Found, at: float) -> Generation:
+    """A draining generation whose sockets are gone has closed them, and nobody else has them any more.
+
+    What could not be seen to meet its deadline has some time yet.
+    """
+    if each.role is Role.DRAINING and each.sockets not in found.sockets:
+        each = replace(each, sockets=None)
+    if each.until is None:
+        return each
+    if each.life is Life.STARTING:
+        return replace(each, until=max(each.until, at + UNSEEN))
+    if each.life is Life.ENDING and (each.number, each.run) in found.listening:
+        return replace(each, since=at, until=max(each.until, at + state.policy.drain_timeout))
+    return each
+
+
+def _missed(state: State, found: Found, at: float) -> Iterator[events.Event]:
+    for each in state.generations:
+        run = (each.number, each.run)
+        if each.process is not None and run not in found.alive:
+            yield events.Exited(at=at, generation=each.number, run=each.run, exit=found.exits.get(run, Exit()))
+        elif each.life is Life.SPAWNING and (each.role is Role.DRAINING or state.gives_way(each)):
+            failure = Failure(Reason.SPAWN_FAILED, "the supervisor ended meanwhile, and it is no longer wanted")
+            yield events.SpawnFailed(at=at, generation=each.number, run=each.run, failure=failure)
+
+
+def _outstanding(state: State, found: Found) -> Iterator[Effect]:
+    """What has been asked for by the time that a state is as it is, and may not have been done."""
+    for each in state.generations:
+        yield from _of_generation(each, found)
+    handoff = state.handoff
+    if handoff is not None and handoff.until is None and handoff.phase in {Phase.SHIFT, Phase.RETURN}:
+        goal = state.find(handoff.candidate if handoff.phase is Phase.SHIFT else handoff.predecessor)
+        if goal is not None and goal.sockets is not None:
+            yield Steer(handoff.number, goal.sockets)
+    yield from _nobodys(state, found)
+    if state.concluded is not None and state.concluded.handoff > found.told:
+        yield Conclude(state.concluded)
+
+
+def _of_generation(each: Generation, found: Found) -> Iterator[Effect]:
+    match each.life:
+        case Life.SPAWNING:
+            yield Spawn(each.number, each.run, each.release, each.sockets or each.number)
+        case Life.ENDING if (each.number, each.run) in found.listening:
+            yield Tell(each.number, each.run, each.drain_signal)
+        case Life.KILLED:
+            yield Kill(each.number, each.run)
+        case _:
+            pass
+
+
+def _nobodys(state: State, found: Found) -> Iterator[Effect]:
+    held = {each.sockets for each in state.generations}
+    for sockets in sorted(found.sockets - held):
+        others = [each for each in state.generations if each.sockets is not None]
+        all_accept = bool(others) and all(each.accepts for each in others)
+        yield CloseSockets(sockets, migrate=all_accept, clients=True)
+
+
+def begun_anew(was: State, policy: Policy, told: int, at: float) -> tuple[State, tuple[Effect, ...]]:
+    """Nothing is left, as after the host was started again: what is known goes on, and what was under way has ended."""
+    turn = Turn(replace(was, mode=Mode.RUNNING, killed=False, target=None, pending=None), at)
+    if was.handoff is not None:
+        conclude(turn, was.handoff, Result.ROLLED_BACK, Failure(Reason.INTERRUPTED))
+    elif was.concluded is not None and was.concluded.handoff > told:
+        turn.emit(Conclude(was.concluded))
+    return replace(turn.state, policy=policy, generations=()), tuple(turn.effects)

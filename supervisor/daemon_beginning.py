@@ -1,0 +1,136 @@
+"""From what a supervisor begins: anew, by the configuration, or from what an earlier one has left."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from supervisor.core import events
+from supervisor.core.model import State
+from supervisor.daemon_listeners import open_listeners
+from supervisor.engine.addresses import addresses
+from supervisor.engine.history import History
+from supervisor.engine.journal import NAME
+from supervisor.errors import HostError
+from supervisor.linux.handed import claim
+from supervisor.paths import runtime_dir, state_dir
+from supervisor.releases.pin import pin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from supervisor.config.settings import Settings
+    from supervisor.core.effects import Effect
+    from supervisor.core.model import Generation, Release
+    from supervisor.daemon_given import Given
+    from supervisor.engine.heritage import Heritage
+    from supervisor.engine.takeover import Remains
+    from supervisor.linux.listeners import Listeners
+    from supervisor.linux.process import Child
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """The state to begin from, with the listeners that belong to it."""
+
+    state: State
+    listeners: Listeners
+    event: events.Event
+    left: State | None = None
+    """As an earlier supervisor has left it; None: there was none."""
+    effects: tuple[Effect, ...] = ()
+    """What is to be done first."""
+    release: Release | None = None
+    """What is to be started if nobody serves."""
+    remains: Remains | None = None
+
+    def children(self) -> Iterator[tuple[Generation, Child, int | None]]:
+        """The generations whose processes live, with the read end of the readiness pipe where it is open."""
+        if self.remains is None:
+            return
+        for each in self.state.generations:
+            child = self.remains.children.get((each.number, each.run))
+            if child is not None:
+                yield each, child, self.remains.pipes.get((each.number, each.run))
+
+
+def begin(settings: Settings, given: Given) -> Beginning:
+    """Look what there is to go on with; bind the listeners if there is nothing.
+
+    Raises HostError or OperatorError, with nothing changed.
+    """
+    folder = state_dir(settings.service, settings.state_dir)
+    history = History(folder)
+    heritage = _heritage(folder, settings.service)
+    if heritage is None:
+        return _anew(settings, given, State(policy=settings.policy, last_handoff=history.last_number()))
+    return _after(heritage, settings, given, history.last_number())
+
+
+def _anew(settings: Settings, given: Given, state: State) -> Beginning:
+    release = pin(settings.launch)
+    listeners = open_listeners(addresses(release.launch.listen), given.handed)
+    event = events.TakenOver(at=time.monotonic(), alive=(), gone=())
+    return Beginning(state=state, listeners=listeners, event=event, release=release)
+
+
+def _heritage(folder: Path, service: str) -> Heritage | None:
+    if not (folder / NAME).exists():
+        return None
+    from supervisor.engine import heritage, takeover  # noqa: PLC0415 - a first start does without them
+
+    try:
+        return heritage.read(folder)
+    except heritage.UnreadableError as odd:
+        runs = takeover.living(service, runtime_dir(service))
+        if runs:
+            raise HostError(
+                f"{odd}, and a server of this service runs (pid {runs[0]}), which cannot be taken back without it. "
+                f"It serves on; once it has ended (kill {runs[0]}), start gapless again"
+            ) from odd
+        aside = (folder / NAME).rename(folder / f"{NAME}.unreadable")
+        _log.error("journal_unreadable", reason=str(odd), effect="begun anew: no server runs", kept=str(aside))
+        return None
+
+
+def _after(heritage: Heritage, settings: Settings, given: Given, told: int) -> Beginning:
+    from supervisor.core import recovery  # noqa: PLC0415 - a first start does without it
+    from supervisor.engine.takeover import Estate, take_over  # noqa: PLC0415 - likewise
+
+    was, at = heritage.state, time.monotonic()
+    runtime = runtime_dir(settings.service)
+    configured = [listen for each in was.generations for listen in each.release.launch.listen]
+    handed = claim(addresses(dict.fromkeys(configured)), given.handed) if given.handed else {}
+    remains = take_over(heritage, Estate(service=settings.service, runtime=runtime, given=(), handed=handed, told=told))
+    if remains.nothing:
+        state, effects = recovery.begun_anew(was, settings.policy, told, at)
+        return replace(_anew(settings, given, state), left=was, effects=effects)
+    state, effects = recovery.resumed(was, remains.found, at)
+    _steer(remains.listeners, state)
+    alive = tuple(sorted(number for number, _ in remains.children))
+    gone = tuple(each.number for each in was.generations if each.process is not None and each.number not in alive)
+    return Beginning(
+        state=state,
+        listeners=remains.listeners,
+        event=events.TakenOver(at=at, alive=alive, gone=gone),
+        left=was,
+        effects=effects,
+        release=pin(settings.launch) if state.serving is None else None,
+        remains=remains,
+    )
+
+
+def _steer(listeners: Listeners, state: State) -> None:
+    """At once: where the kernel sends connections since the last supervisor ended is not known."""
+    if state.target is None:
+        return
+    try:
+        listeners.steer(state.target)
+    except (HostError, ValueError) as refused:
+        _log.error("steering_failed", sockets=state.target, reason=str(refused))
