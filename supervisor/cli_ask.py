@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 import time
+from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from supervisor.errors import UnreachableError
@@ -28,23 +31,75 @@ _PHASES = {
 
 _LONG = 0.2
 """Seconds that a client may have waited for an accept before it is worth a word."""
+_COMES_BACK = 10.0
+"""Seconds within which a supervisor that has ended may be followed by the next."""
+_LOOK = 0.1
+"""Seconds between two looks whether it is there."""
 _WORTH = ("longest_wait", "queue_reset", "listen_overflows")
 
 
 def follow(client: Client, what: str, terms: Mapping[str, str], *, quiet: bool, until_drained: bool) -> dict[str, Any]:
-    """Ask, and wait for what comes of it, telling each step. The events are listened to before anything is asked."""
-    with client.events() as events:
-        asked = client.call("POST", f"/v1/{what}", **terms)
-        try:
-            outcome = asked if "result" in asked else _followed(events, asked["request"], what, quiet=quiet)
-            if until_drained and outcome["result"] == "done":
-                _await_end(client, events, outcome.get("from_generation"), quiet=quiet)
-        except KeyboardInterrupt:
-            print("gapless: no longer waiting; what was asked for goes on", file=sys.stderr)
-            raise
+    """Ask, and wait for what comes of it, telling each step.
+
+    A supervisor that ends in the middle is followed by the next one, which is asked the same: by the request's id it
+    knows what it has been asked before, or its predecessor. Raises UnreachableError if none comes.
+    """
+    once = what == "abort"  # what is to be undone has not been if its supervisor ends: it is not asked again
+    same = terms if once else {"request": secrets.token_hex(4), **terms}
+    asking = _Asking(client, what, same, quiet=quiet, until_drained=until_drained)
+    outcome = asking.once() if once else asking.until_it_ends()
     if not quiet:
         _tell_end(outcome)
     return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """One request, however many supervisors it takes."""
+
+    client: Client
+    what: str
+    terms: Mapping[str, str]
+    _: KW_ONLY
+    quiet: bool
+    until_drained: bool
+
+    def until_it_ends(self) -> dict[str, Any]:
+        """Ask the one that is there, and if that ends those after it."""
+        try:
+            return self.once()
+        except _EndedError as gone:
+            if not self.quiet:
+                print("the supervisor is gone: waiting for the next one", file=sys.stderr)
+            ends = time.monotonic() + _COMES_BACK
+            while time.monotonic() < ends:
+                with suppress(UnreachableError):
+                    return self.once()
+                time.sleep(_LOOK)
+            raise gone from None
+
+    def once(self) -> dict[str, Any]:
+        """Ask the one that is there. The events are listened to before anything is asked."""
+        with self.client.events() as events:
+            asked = self.client.call("POST", f"/v1/{self.what}", **self.terms)
+            try:
+                return self._to_its_end(events, asked)
+            except UnreachableError as gone:
+                raise _EndedError(str(gone)) from None
+            except KeyboardInterrupt:
+                print("gapless: no longer waiting; what was asked for goes on", file=sys.stderr)
+                raise
+
+    def _to_its_end(self, events: Iterator[dict[str, Any]], asked: dict[str, Any]) -> dict[str, Any]:
+        known = "result" in asked
+        outcome = asked if known else _followed(events, asked["request"], self.what, quiet=self.quiet)
+        if self.until_drained and outcome["result"] == "done":
+            _await_end(self.client, events, outcome.get("from_generation"), quiet=self.quiet)
+        return outcome
+
+
+class _EndedError(UnreachableError):
+    """The supervisor ended after it had been asked."""
 
 
 def _followed(events: Iterator[dict[str, Any]], request: str, what: str, *, quiet: bool) -> dict[str, Any]:

@@ -61,9 +61,6 @@ class Step:
 
 _log = structlog.get_logger()
 
-_WRITTEN_WITHIN = 0.01
-"""Seconds until a state that nothing waits for is in the journal."""
-
 
 class Engine:
     """Drives one state through its events."""
@@ -81,7 +78,7 @@ class Engine:
         self._events: deque[Event] = deque()
         self._busy = False
         self._untold: deque[Step] = deque()
-        self._unwritten: asyncio.TimerHandle | None = None
+        self._unwritten = False
         self._timers: dict[Hashable, asyncio.TimerHandle] = {}
         self._watches: dict[Watch, Callable[[], None]] = {}
 
@@ -135,7 +132,7 @@ class Engine:
         for effect in effects:
             self._perform(effect)
         if any(effect.moves_sockets for effect in effects):
-            self._write_soon()
+            self._unwritten = True
         self._arm()
         if not self._untold:
             self._loop.call_soon(self._tell)
@@ -151,21 +148,13 @@ class Engine:
         kept = max((effect.after for effect in effects), default=Kept.NOTHING)
         if kept is not Kept.NOTHING:
             self._record.write(self.state, synced=kept is Kept.SYNCED)
-            if self._unwritten is not None:
-                self._unwritten.cancel()
-                self._unwritten = None
-        else:
-            self._write_soon()
-
-    def _write_soon(self) -> None:
-        if self._unwritten is None:
-            self._unwritten = self._loop.call_later(_WRITTEN_WITHIN, self._write_late)
-
-    def _write_late(self) -> None:
-        self._unwritten = None
-        self._record.write(self.state, synced=False)
+        self._unwritten = kept is Kept.NOTHING
 
     def _tell(self) -> None:
+        """Nobody hears of what the next supervisor would not know."""
+        if self._unwritten:
+            self._unwritten = False
+            self._record.write(self.state, synced=False)
         while self._untold:
             step_taken = self._untold.popleft()
             try:

@@ -24,6 +24,7 @@ def test_upgrade_tells_each_phase_in_plain_lines(supervisor: Supervisor) -> None
     assert (found.returncode, found.stderr) == (0, "")
     assert "\x1b" not in found.stdout
     lines = found.stdout.splitlines()
+    lines = lines[: [line.startswith("done") for line in lines].index(True) + 1]  # behind it: what it cost, if anything
     assert all(re.match(r" *[0-9.]+ s  \S", line) for line in lines[:-1]), lines
     assert any("on probation" in line for line in lines)
     told = [float(line.split()[0]) for line in lines[:-1]]
@@ -159,8 +160,27 @@ def test_a_supervisor_that_is_killed_in_the_middle_is_5(supervisor: Supervisor) 
         supervisor.process.kill()
         _, complaint = upgrade.communicate(timeout=DEADLINE)
     assert upgrade.returncode == 5
-    assert complaint.startswith("gapless: ")
-    assert complaint.count("\n") == 1
+    waits, complaint = complaint.splitlines()
+    assert waits == "the supervisor is gone: waiting for the next one"
+    assert complaint.startswith("gapless: the supervisor ended before the handoff did")
+
+
+def test_one_who_waits_hears_the_end_from_the_next_supervisor(supervisor: Supervisor) -> None:
+    supervisor.configure(handoff={"probation": "2s"})
+    with subprocess.Popen(
+        [*GAPLESS, "upgrade", "--wait-drain", "--socket", str(supervisor.control)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as upgrade:
+        supervisor.event("phase", phase="probation")
+        supervisor.taken_over()
+        said, complaint = upgrade.communicate(timeout=DEADLINE)
+    assert (upgrade.returncode, complaint) == (0, "the supervisor is gone: waiting for the next one\n")
+    assert "generation 2 serves" in said
+    assert [each["generation"] for each in supervisor.status()["generations"]] == [2]
+    assert len(supervisor.history()) == 1
 
 
 def test_one_who_stops_waiting_stops_nothing(supervisor: Supervisor) -> None:

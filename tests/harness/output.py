@@ -38,8 +38,8 @@ class Output:
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
-    def until(self, what: str, done: Callable[[], Any], timeout: float = DEADLINE) -> Any:  # noqa: ANN401 - whatever is waited for
-        """Wait until `done` gives something; it is asked again whenever there is a line more."""
+    def until(self, what: str, done: Callable[[], Any], timeout: float = DEADLINE, step: float = DEADLINE) -> Any:  # noqa: ANN401 - whatever is waited for
+        """Wait until `done` gives something; it is asked whenever there is a line more, and after `step` seconds."""
         ends = time.monotonic() + timeout
         with self._news:
             while not (found := done()):
@@ -47,7 +47,7 @@ class Output:
                 if left <= 0 or self.ended:
                     why = "the output ended" if self.ended else f"{timeout:g} s are over"
                     raise AssertionError(f"{why} without {what}; what was said last:\n{self.tail()}")
-                self._news.wait(left)
+                self._news.wait(min(left, step))
             return found
 
     def event(self, since: int, timeout: float, **wanted: Any) -> Event:  # noqa: ANN401 - JSON

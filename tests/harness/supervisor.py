@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from supervisor.control.client import Client
 from tests.harness import proc
@@ -74,7 +74,6 @@ class Supervisor:
         self.process: subprocess.Popen[str]
         self.output: Output
         self._sockets: list[socket.socket] = []
-        self._says: int | None = None
         self._environment = os.environ | {"PWD": str(ROOT)}
         if os.geteuid() != 0:
             runtime = folder / "run"
@@ -100,8 +99,8 @@ class Supervisor:
                 self.tables[table] = list(change)
         self.path.write_text(_toml(self.tables))
 
-    def spawn(self, environment: Mapping[str, str] | None = None) -> None:
-        """Start it, and wait for nothing. It is handed what `handed` has, by name."""
+    def spawn(self, environment: Mapping[str, str] | None = None, says: IO[bytes] | None = None) -> None:
+        """Start it, and wait for nothing. It is handed what `handed` has, by name. `says`: to where it writes."""
         if not self.path.exists():
             self.configure()
         fds = [sock.fileno() for sock in self.handed.values()]
@@ -111,31 +110,60 @@ class Supervisor:
             [*self.network.prefix, *launcher, *_gapless(), "run", str(self.path)],
             pass_fds=fds,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if self._says is None else self._says,
+            stdout=subprocess.PIPE if says is None else says,
             stderr=subprocess.STDOUT,
             env=self._environment | named | dict(environment or {}),
             cwd=ROOT,
             text=True,
             start_new_session=True,
         )
-        if self._says is None:
+        if says is None:
             self.output = Output(piped(self.process))
         else:
-            os.close(self._says)
-            self._says = None
+            says.close()
 
-    def kill(self) -> int:
-        """End the supervisor alone, by KILL; the mark from before. The next one's output follows on this one's."""
-        self._says = os.open(f"/proc/{self.pid}/fd/1", os.O_WRONLY | os.O_CLOEXEC)
-        mark = self.signal(signal.SIGKILL)
+    def keep_output(self) -> IO[bytes]:
+        """One more end of the pipe that it writes to, for the next one, whose words follow on its own."""
+        return Path(f"/proc/{self.pid}/fd/1").open("wb", buffering=0)
+
+    def kill(self) -> IO[bytes]:
+        """End the supervisor alone, by KILL; where it wrote."""
+        kept = self.keep_output()
+        self.process.kill()
         self.process.wait()
-        return mark
+        return kept
 
     def taken_over(self) -> Event:
         """Kill it and start the next, which goes on from what was left."""
-        mark = self.kill()
-        self.spawn()
+        mark = self.mark()
+        self.spawn(says=self.kill())
         return self.event("taken_over", mark)
+
+    def lives(self) -> bool:
+        """Whether it does; one that has been killed is waited for."""
+        try:
+            self.process.wait(0.1)
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
+    def ends_or(self, since: int, name: str) -> None:
+        """Wait until it has ended or said that."""
+        self.output.until(
+            f"its end or {name}", lambda: self.process.poll() is not None or self.events(name, since=since), step=0.01
+        )
+
+    def settled(self, since: int) -> None:
+        """Wait until no handoff is under way, and nobody but the serving generation is there."""
+        status = self.status()
+        if status["handoff"] is not None:
+            self.event("handoff_ended", since, handoff=status["handoff"]["handoff"])
+            status = self.status()
+        for each in status["generations"]:
+            if each["role"] == "draining":
+                self.event("generation_ended", since, generation=each["generation"])
+            elif each["life"] != "ready":
+                self.event("generation_ready", since, generation=each["generation"])
 
     def start(self, program: Path | str | None = None, environment: Mapping[str, str] | None = None) -> None:
         """Start it, and wait until its first generation serves."""
@@ -152,8 +180,9 @@ class Supervisor:
 
     @property
     def address(self) -> str:
-        """HOST:PORT of the first listener."""
-        return str(self.event("listening")["address"])
+        """HOST:PORT of the first listener, as it was told last."""
+        name = self.event("listening")["name"]
+        return str([each["address"] for each in self.events("listening") if each["name"] == name][-1])
 
     @property
     def addresses(self) -> list[str]:
@@ -269,8 +298,6 @@ class Supervisor:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        if self._says is not None:
-            os.close(self._says)
         while left := self.left_behind():
             for pid in left:
                 with suppress(ProcessLookupError):

@@ -1,0 +1,84 @@
+"""Killing a supervisor at its N-th system call of a kind, which needs no hook in it: strace(1) injects the signal."""
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import pytest
+
+from supervisor.errors import OperatorError, UnreachableError
+from tests.harness.output import DEADLINE, Output, piped
+from tests.harness.supervisor import Supervisor
+
+CALLS = (
+    *("write", "fsync", "rename", "unlink"),
+    *("bind", "listen", "setsockopt", "shutdown", "close", "dup2", "dup3"),
+    *("vfork", "clone", "clone3", "pidfd_open", "pidfd_send_signal", "waitid", "kill"),
+    *("sendmsg", "sendto"),
+)
+"""The system calls of a supervisor that change the world: its journal, its sockets, processes, what others hear."""
+
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="Debian's strace is not installed")
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """What came of an upgrade whose supervisor was to be killed."""
+
+    died: bool
+    committed: bool
+    ends: tuple[str, ...]
+    """The results that the history has of it: one, or none if it was never begun."""
+    version: str | None
+    """Who serves afterwards."""
+    left: tuple[int, ...]
+    """Processes of the service beside the one that serves."""
+
+
+@contextmanager
+def killed_at(supervisor: Supervisor, call: str, number: int) -> Iterator[None]:
+    """Inside, the supervisor is killed when it is about to make that call for that time."""
+    tracer = subprocess.Popen(
+        ["strace", "-p", str(supervisor.pid), "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    says = Output(piped(tracer))
+    try:
+        says.until("strace is there", lambda: any("attached" in line for line in says.text))
+        yield
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(DEADLINE)
+        says.close()
+
+
+def upgraded(supervisor: Supervisor, call: str, number: int) -> Crash:
+    """An upgrade whose supervisor is killed at a call, if it comes so far; then the next one goes on to the end."""
+    known = supervisor.history()
+    before = known[-1]["handoff"] if known else 0
+    kept = supervisor.keep_output()
+    mark = supervisor.mark()
+    with killed_at(supervisor, call, number), suppress(UnreachableError, OperatorError, OSError):
+        supervisor.client().call("POST", "/v1/upgrade")
+        supervisor.ends_or(mark, "generation_ended")
+    died = not supervisor.lives()
+    if died:
+        supervisor.spawn(says=kept)
+        supervisor.event("taken_over", mark)
+    else:
+        kept.close()
+    supervisor.settled(mark)
+    serving = supervisor.serving()
+    new = [each for each in supervisor.history() if each["handoff"] > before]
+    return Crash(
+        died=died,
+        committed=any(each["result"] == "committed" for each in new),
+        ends=tuple(str(each["result"]) for each in new),
+        version=supervisor.get().version,
+        left=tuple(pid for pid in supervisor.left_behind() if pid != serving["pid"]),
+    )
