@@ -128,7 +128,7 @@ def _after(heritage: Heritage, settings: Settings, given: Given, told: int) -> B
 
 def _steer(listeners: Listeners, state: State) -> None:
     """At once: where the kernel sends connections since the last supervisor ended is not known."""
-    if state.target is None:
+    if state.target is None or not listeners.holds(state.target):
         return
     try:
         listeners.steer(state.target)

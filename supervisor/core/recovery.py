@@ -64,24 +64,16 @@ def resumed(was: State, found: Found, at: float) -> tuple[State, tuple[Effect, .
         state, more = step(state, event)
         wanted += more
     wanted += [each for each in _outstanding(state, found) if each not in wanted]
-    return replace(state, target=rightful(state, found.sockets)), tuple(wanted)
+    return replace(state, target=_rightful(state)), tuple(wanted)
 
 
-def rightful(state: State, sockets: frozenset[int]) -> int | None:
-    """The set, of these, that is to get new connections."""
-    wanted = [each.sockets for each in _preferred(state)]
-    return next((each for each in wanted if each in sockets), None)
-
-
-def _preferred(state: State) -> Iterator[Generation]:
+def _rightful(state: State) -> int | None:
+    """The set that is to get new connections. One that is gone is made again, and steered to, with its next process."""
     handoff = state.handoff
     shifts = handoff is not None and handoff.phase is Phase.SHIFT
     candidate = state.find(handoff.candidate) if handoff is not None and shifts else None
-    if candidate is not None:
-        yield candidate
-    if state.serving is not None:
-        yield state.serving
-    yield from sorted(state.generations, key=lambda each: (not each.accepts, -each.number))
+    goal = candidate or state.serving
+    return None if goal is None else goal.sockets
 
 
 def _running(was: State, found: Found, at: float) -> State:
