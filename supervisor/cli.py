@@ -121,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     run = command("run", _run, "supervise a server: gapless run CONFIG, or gapless run --listen ADDR -- COMMAND")
     run.usage = "gapless run CONFIG\n       gapless run --listen ADDR [--listen ADDR...] [--service NAME] -- COMMAND..."
     run.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="the configuration file (TOML)")
+    run.add_argument("--rehearse", action="store_true", help="show that it could begin, and end: start nothing")
     run.add_argument("--listen", action="append", default=[], metavar="ADDR", help="[NAME=]HOST:PORT; repeatable")
     check = command("check", _check, "check a configuration and the release that it names; start nothing")
     check.add_argument("config", type=Path, metavar="CONFIG")
@@ -151,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
             same = "1 to 64 letters, digits and ._-; said again, it is the same request and has the same outcome"
             asking.add_argument("--request-id", dest="request", metavar="ID", help=same)
     command("stop", _stop, "drain everything and end")
+    command("reexec", _reexec, "replace the supervisor itself by what is on disk now; its server notices nothing")
     history = command("history", _history, "list the handoffs that have ended, or show the report of one")
     history.add_argument("handoff", nargs="?", type=int, metavar="NUMBER", help="the handoff whose report to show")
     history.add_argument("--json", action="store_true", help="for machines")
@@ -161,24 +163,25 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace) -> int:
     from supervisor.config.source import Source  # noqa: PLC0415 - the other commands do without it
-    from supervisor.daemon_start import start  # noqa: PLC0415 - only this command is the daemon
+    from supervisor.daemon_start import rehearse, start  # noqa: PLC0415 - only this command is the daemon
 
     by_file = arguments.config is not None
     if by_file == bool(arguments.listen or arguments.words):
         raise UsageError("give either a configuration file, or --listen ADDR -- COMMAND")
     if not by_file and not (arguments.listen and arguments.words):
         raise UsageError("without a configuration file both are needed: --listen ADDR -- COMMAND")
-    if not by_file:
-        return start(
-            Source.of_arguments(arguments.words, arguments.listen, name=arguments.service, socket=arguments.socket)
-        )
-    if arguments.socket or arguments.service:
+    if by_file and (arguments.socket or arguments.service):
         raise UsageError("the configuration file says socket and service itself: leave --socket and --service out")
-    return start(Source.of_file(arguments.config.absolute()))
+    source = (
+        Source.of_file(arguments.config.absolute())
+        if by_file
+        else Source.of_arguments(arguments.words, arguments.listen, name=arguments.service, socket=arguments.socket)
+    )
+    return (rehearse if arguments.rehearse else start)(source)
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from supervisor.daemon import check  # noqa: PLC0415 - the other commands do without the models
+    from supervisor.daemon_check import check  # noqa: PLC0415 - the other commands do without the models
 
     if arguments.socket or arguments.service:
         raise UsageError("check asks no supervisor: leave --socket and --service out")
@@ -235,6 +238,13 @@ def _ask(arguments: argparse.Namespace) -> int:
 def _stop(arguments: argparse.Namespace) -> int:
     _client(arguments).call("POST", "/v1/stop")
     print("stopping: what is open is finished first; say it again to end at once")
+    return DONE
+
+
+def _reexec(arguments: argparse.Namespace) -> int:
+    from supervisor import cli_ask  # noqa: PLC0415 - only where it is used
+
+    cli_ask.reexec(_client(arguments))
     return DONE
 
 

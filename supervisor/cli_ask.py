@@ -102,6 +102,21 @@ class _EndedError(UnreachableError):
     """The supervisor ended after it had been asked."""
 
 
+def reexec(client: Client) -> None:
+    """Have the supervisor replace itself, and wait until the new one answers. Raises UnreachableError."""
+    before = client.call("GET", "/v1/status")["began"]
+    client.call("POST", "/v1/reexec")
+    ends = time.monotonic() + _COMES_BACK
+    while time.monotonic() < ends:
+        with suppress(UnreachableError):
+            status = client.call("GET", "/v1/status")
+            if status["began"] != before:
+                print(f"done: gapless {status['version']} goes on (pid {status['pid']})")
+                return
+        time.sleep(_LOOK)
+    raise UnreachableError("the new supervisor does not answer: see its log")
+
+
 def _followed(events: Iterator[dict[str, Any]], request: str, what: str, *, quiet: bool) -> dict[str, Any]:
     with _Quiet() if quiet else _teller() as teller:
         return _outcome(events, request, teller, aborts=what == "abort")

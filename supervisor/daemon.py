@@ -23,6 +23,7 @@ from supervisor.core import effects, events
 from supervisor.core.model import Ask, Mode, Request
 from supervisor.daemon_beginning import Beginning, begin
 from supervisor.daemon_given import MOST_LISTENERS, Given
+from supervisor.daemon_reexec import Reexec
 from supervisor.daemon_sights import Sights
 from supervisor.daemon_systemd import AboveUs
 from supervisor.daemon_telling import Telling
@@ -38,11 +39,12 @@ from supervisor.engine.losses import Losses
 from supervisor.engine.whereabouts import whereabouts
 from supervisor.errors import OperatorError
 from supervisor.linux import process, sockdiag
+from supervisor.linux.inherit import heed_signals, hold_signals
 from supervisor.linux.listener import is_handed
 from supervisor.linux.lock import Lock
 from supervisor.paths import control_socket, runtime_dir, state_dir
 from supervisor.readiness.channel import Channel, Pipe
-from supervisor.releases.pin import pin, pin_again
+from supervisor.releases.pin import pin_again
 from supervisor.telemetry.log import configure as configure_log
 
 if TYPE_CHECKING:
@@ -57,6 +59,9 @@ if TYPE_CHECKING:
     from supervisor.linux.listeners import Place
 
 _log = structlog.get_logger()
+
+_LAST_ANSWER = 0.05
+"""Seconds between the word that the supervisor will be replaced and its end, in which that word reaches who asked."""
 
 DRAINED, CUT_SHORT = 0, 6
 """Exit statuses: everything ended by itself; something had to be killed."""
@@ -126,6 +131,9 @@ class Daemon:
         )
         ways = Ways(self._engine, self._instances, listeners, source, settings)
         looks = Lookout(engine=self._engine, listeners=listeners, instances=self._instances, ways=ways.table())
+        manager = {} if self._systemd is None else self._systemd.variables
+        self._reexec = Reexec(given, listeners, manager, self._engine.settle)
+        self._reexecs: set[asyncio.Task[None]] = set()
         self._sights = Sights(self._instances, listeners, ways)
         self._engine.connect(self._hands, looks)
 
@@ -139,6 +147,7 @@ class Daemon:
         if beginning.left is not None:
             self._telling.go_on(self._engine.state)
             self._engine.resume(beginning.left, beginning.event, beginning.effects)
+        heed_signals()
         if beginning.release is not None:
             policy = self._settings.policy
             self._engine.post(events.Begun(at=self._engine.now(), release=beginning.release, policy=policy))
@@ -224,6 +233,12 @@ class Daemon:
         _log.info("stop_asked", way="control", uid=peer.uid, pid=peer.pid)
         self._engine.post(events.StopAsked(at=self._engine.now()))
 
+    async def reexec(self) -> None:
+        """Become what is on disk by now, a moment later. Raises OperatorError if that could not begin."""
+        await self._reexec.rehearsed()
+        hold_signals()  # those that are here already are acted upon before
+        self._loop.call_later(_LAST_ANSWER, self._reexec.go)
+
     def happenings(self) -> AsyncGenerator[dict[str, Any], None]:
         """What happens from now on."""
         return self._desk.happenings()
@@ -235,7 +250,7 @@ class Daemon:
             self._loop.add_signal_handler(number, self._stop_by_signal, number)
         self._loop.add_signal_handler(signal.SIGHUP, self._upgrade_by_signal)
         self._loop.add_signal_handler(signal.SIGQUIT, self._leave_by_signal)
-        self._loop.add_signal_handler(signal.SIGUSR2, self._ignore_signal, signal.SIGUSR2)
+        self._loop.add_signal_handler(signal.SIGUSR2, self._reexec_by_signal)
         # uvloop keeps SIGCHLD to itself (add_signal_handler refuses it), and does not use it as long as nothing is
         # started through it.
         signal.signal(signal.SIGCHLD, lambda *_: self._loop.call_soon_threadsafe(self._instances.reap_orphans))
@@ -251,8 +266,15 @@ class Daemon:
     def _leave_by_signal(self) -> None:
         self._engine.post(events.LeaveAsked(at=self._engine.now()))
 
-    def _ignore_signal(self, number: signal.Signals) -> None:
-        _log.warning("signal_ignored", signal=number.name, what="replacing the supervisor itself is not there yet")
+    def _reexec_by_signal(self) -> None:
+        self._reexecs.add(task := asyncio.ensure_future(self._reexec_or_say_why()))
+        task.add_done_callback(self._reexecs.discard)
+
+    async def _reexec_or_say_why(self) -> None:
+        try:
+            await self.reexec()
+        except OperatorError as refused:
+            _log.error("reexec_refused", reason=str(refused))
 
     def _open_channel(self, generation: int, run: int, owner: int | None, dialects: Sequence[str]) -> Channel:
         return Channel(*self._channel_paths(generation, run, dialects), owner)
@@ -289,31 +311,3 @@ class Daemon:
 def _log_bug(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """What nobody caught: a bug of ours, and no reason to stop serving."""
     _log.critical("bug", what=context.get("message"), exc_info=context.get("exception"))
-
-
-def check(path: Path) -> list[str]:
-    """What a configuration amounts to on this host, in lines. Raises OperatorError; starts and binds nothing."""
-    from supervisor.config import reading  # noqa: PLC0415 - the daemon does without the models
-    from supervisor.config.summary import missing_folders, summary  # noqa: PLC0415 - likewise
-
-    configuration = reading.load(path)
-    release = pin(configuration.launch())
-    listening = ", ".join(f"{each.name} {each}" for each in configuration.addresses)
-    return [
-        f"{path}: all right",
-        f"service:    {configuration.service.name}",
-        f"release:    {release.id} ({release.path}, {release.size} bytes)",
-        f"listens on: {listening}",
-        *summary(configuration),
-        f"control:    {control_socket(configuration.service.name, configuration.control.socket)}",
-        *(f"note: {remark}" for each in configuration.addresses for remark in each.remarks),
-        *(f"note: {remark}" for remark in missing_folders(configuration)),
-        *_remarks(),
-    ]
-
-
-def _remarks() -> list[str]:
-    if sockdiag.migrates():
-        return []
-    lost = "what waits in the queue of a generation that dies on probation is reset, counted and logged"
-    return [f"note: net.ipv4.tcp_migrate_req is 0: {lost}; set it to 1 to have the kernel move it"]

@@ -107,10 +107,12 @@ def _after(heritage: Heritage, settings: Settings, given: Given, told: int) -> B
     runtime = runtime_dir(settings.service)
     configured = [listen for each in was.generations for listen in each.release.launch.listen]
     handed = claim(addresses(dict.fromkeys(configured)), given.handed) if given.handed else {}
-    remains = take_over(heritage, Estate(service=settings.service, runtime=runtime, given=(), handed=handed, told=told))
+    estate = Estate(service=settings.service, runtime=runtime, given=given.inherited, handed=handed, told=told)
+    remains = take_over(heritage, estate)
     if remains.nothing:
         state, effects = recovery.begun_anew(was, settings.policy, told, at)
-        return replace(_anew(settings, given, state), left=was, effects=effects)
+        anew = _anew(settings, given, state)
+        return replace(anew, left=was, effects=effects) if was.generations or effects else anew
     state, effects = recovery.resumed(was, remains.found, at)
     _steer(remains.listeners, state)
     alive = tuple(sorted(number for number, _ in remains.children))

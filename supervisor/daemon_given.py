@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from supervisor.linux import limits, spawn
+from supervisor.linux import inherit, limits, spawn
 
 if TYPE_CHECKING:
+    from supervisor.linux.address import Socket
     from supervisor.linux.handed import Handed
 
 MOST_LISTENERS = 256
@@ -24,20 +26,25 @@ class Given(NamedTuple):
     """The limit as it was, soft and hard: a child's, unless it is to have another."""
     handed: list[Handed]
     """systemd's sockets."""
+    inherited: list[Socket]
+    """Those that we had before we became what is on disk now."""
 
 
 def take() -> Given:
     """Take it; whatever else was left open by who started us is closed. Raises HostError."""
     open_files = limits.raise_open_files()
-    sockets = _handed()
-    spawn.close_inherited_fds(each.socket.fileno() for each in sockets)
-    return Given(spawn.FdWindow(_WINDOW), open_files, sockets)
+    before = inherit.take(os.environ)
+    handed = _handed(before)
+    spawn.close_inherited_fds([*(each.socket.fileno() for each in handed), *before.sockets])
+    window = spawn.FdWindow(_WINDOW)
+    return Given(window, before.open_files or open_files, handed, [socket.socket(fileno=fd) for fd in before.sockets])
 
 
-def _handed() -> list[Handed]:
-    """The sockets that systemd hands over, if it does."""
-    if "LISTEN_FDS" not in os.environ:
+def _handed(before: inherit.Inherited) -> list[Handed]:
+    """The sockets that systemd hands over, if it does, or has handed over to whom we were before."""
+    if "LISTEN_FDS" not in os.environ and not before.handed:
         return []
-    from supervisor.linux.handed import take as take_handed  # noqa: PLC0415 - most services bind their own
+    from supervisor.linux import handed  # noqa: PLC0415 - most services bind their own
 
-    return take_handed(os.environ, spawn.FIRST_FD + _WINDOW)
+    kept = [handed.Handed(name, socket.socket(fileno=fd)) for name, fd in before.handed]
+    return kept + handed.take(os.environ, spawn.FIRST_FD + _WINDOW)

@@ -31,6 +31,20 @@ def start(source: Source) -> int:
     return run(source, given)
 
 
+def rehearse(source: Source) -> int:
+    """Do all that a start does before it touches anything: load, read the configuration and what was left, and end.
+
+    Raises OperatorError or HostError.
+    """
+    source.begin()
+    with _absent("rich"):
+        import_module("structlog")
+    import_module("supervisor.daemon")
+    from supervisor.daemon_check import rehearse as rehearsed  # noqa: PLC0415 - the reader is at work meanwhile
+
+    return rehearsed(source)
+
+
 @contextmanager
 def _absent(name: str) -> Iterator[None]:
     """Whoever tries to import it meanwhile finds that it is not installed (the import system's rule for None)."""

@@ -33,6 +33,11 @@ class AboveUs:
         systemd = Systemd.from_environment()
         return None if systemd is None else cls(systemd)
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What it had put into our environment for us alone."""
+        return {"NOTIFY_SOCKET": self._systemd.address}
+
     def told(self, step: Step, now: float) -> None:
         """Tell it of a step."""
         before, after = step.before, step.after

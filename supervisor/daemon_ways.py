@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from supervisor.core.model import Ask, Failure, Reason
 from supervisor.engine.mending import mend
 from supervisor.errors import ConfigurationError, ReleaseError
 from supervisor.linux import process
+from supervisor.linux.inherit import in_thread
 from supervisor.readiness.channel import Channel, ClosedWithoutWordError
 from supervisor.readiness.probe import Probe
 from supervisor.readiness.ready import Terms, ready
@@ -63,7 +63,7 @@ class Ways:
         handoff = watch.handoff
         try:
             if watch.request.ask is Ask.ROLLBACK and watch.previous is not None:
-                release, policy = await asyncio.to_thread(recall, watch.previous), self._engine.state.policy
+                release, policy = await in_thread(recall, watch.previous), self._engine.state.policy
             else:
                 settings = await self._source.now()
                 self._refuse_what_needs_a_restart(settings)
@@ -150,7 +150,7 @@ class Ways:
 
     async def _digest(self, watch: due.DigestFile) -> events.Event:
         try:
-            found = await asyncio.to_thread(digest, watch.release.path)
+            found = await in_thread(digest, watch.release.path)
         except (OSError, RuntimeError) as refused:  # RuntimeError: the host has no thread for us (RLIMIT_NPROC)
             _log.warning("digest_failed", release=watch.id, reason=str(refused))
             found = ""

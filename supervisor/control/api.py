@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from supervisor.errors import OperatorError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
@@ -49,6 +51,9 @@ class Service(Protocol):
 
     def stop(self, peer: Peer) -> None:
         """Begin to stop; asked again, stop now."""
+
+    async def reexec(self) -> None:
+        """Become what is on disk by now, a moment later. Raises OperatorError if that could not begin."""
 
     def happenings(self) -> AsyncGenerator[dict[str, Any], None]:
         """What happens from now on."""
@@ -133,6 +138,14 @@ async def _stop(call: Call) -> Answer:
     return Answer(202, {"stopping": True})
 
 
+async def _reexec(call: Call) -> Answer:
+    try:
+        await call.service.reexec()
+    except OperatorError as refused:
+        return Answer(409, {"error": str(refused)})
+    return Answer(202, {"reexec": True})
+
+
 def _asking(what: str) -> Callable[[Call], Awaitable[Answer]]:
     async def handle(call: Call) -> Answer:
         wait = call.body.get("wait", False)
@@ -167,4 +180,5 @@ TABLE: tuple[Endpoint, ...] = (
     Endpoint("POST", "/v1/rollback", _asking("rollback"), takes=_OF_A_HANDOFF),
     Endpoint("POST", "/v1/abort", _asking("abort"), takes=("wait",)),
     Endpoint("POST", "/v1/stop", _stop),
+    Endpoint("POST", "/v1/reexec", _reexec),
 )

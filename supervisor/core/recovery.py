@@ -149,4 +149,4 @@ def begun_anew(was: State, policy: Policy, told: int, at: float) -> tuple[State,
         conclude(turn, was.handoff, Result.ROLLED_BACK, Failure(Reason.INTERRUPTED))
     elif was.concluded is not None and was.concluded.handoff > told:
         turn.emit(Conclude(was.concluded))
-    return replace(turn.state, policy=policy, generations=()), tuple(turn.effects)
+    return replace(turn.state, policy=policy, generations=(), last_generation=0), tuple(turn.effects)

@@ -96,6 +96,11 @@ class Engine:
             self._busy = False
         self._take_all()
 
+    def settle(self) -> None:
+        """Put all that is known on disk, and tell what has not been told yet."""
+        self._tell()
+        self._record.write(self.state, synced=True)
+
     @staticmethod
     def now() -> float:
         """The clock that all events are stamped with: CLOCK_MONOTONIC, in seconds."""

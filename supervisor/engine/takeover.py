@@ -157,13 +157,15 @@ def _children(heritage: Heritage) -> tuple[dict[Run, process.Child], dict[Run, E
 
 
 def _given(estate: Estate, wanted: set[int]) -> dict[int, Socket]:
-    """By inode."""
+    """By inode. What came with the start and is nothing to us is closed."""
     found = {}
-    for sock in (*estate.given, *(each.socket for each in estate.handed.values())):
+    for sock in estate.given:
         inode = os.fstat(sock.fileno()).st_ino
         if inode in wanted:
             found[inode] = sock
-    return found
+        else:
+            sock.close()
+    return found | {os.fstat(each.socket.fileno()).st_ino: each.socket for each in estate.handed.values()}
 
 
 def _pipes(heritage: Heritage, children: Mapping[Run, process.Child]) -> dict[Run, int]:

@@ -95,6 +95,7 @@ class Systemd:
     def __init__(self, address: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.settimeout(_PATIENCE)
+        self.address = address
         self._address = "\0" + address[1:] if address.startswith("@") else address
 
     @classmethod

@@ -14,6 +14,7 @@ import uvloop
 
 from supervisor.control.desk import Desk, as_event
 from supervisor.control.server import ControlServer, Limits
+from supervisor.errors import OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -57,6 +58,9 @@ class Pretended:
     def stop(self, peer: Peer) -> None:
         assert peer.pid == os.getpid()
         self.stopped += 1
+
+    async def reexec(self) -> None:
+        raise OperatorError("not today")
 
     def happenings(self) -> AsyncGenerator[dict[str, Any], None]:
         return self.desk.happenings()

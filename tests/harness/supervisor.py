@@ -57,6 +57,8 @@ class Supervisor:
         self.path = folder / "gapless.toml"
         self.handed: dict[str, socket.socket] = {}
         """Sockets that it is started with, as systemd would."""
+        self.code = ROOT
+        """The checkout, or a copy of it, that it runs from."""
         self.may_trace = False
         """The server's own tracebacks are expected."""
         self.tables: dict[str, Any] = {
@@ -113,7 +115,7 @@ class Supervisor:
             stdout=subprocess.PIPE if says is None else says,
             stderr=subprocess.STDOUT,
             env=self._environment | named | dict(environment or {}),
-            cwd=ROOT,
+            cwd=self.code,
             text=True,
             start_new_session=True,
         )
