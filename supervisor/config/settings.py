@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from supervisor.core.model import Launch, Listen
+from supervisor.core.launch import Launch, Listen
 from supervisor.core.policy import HttpCheck, Policy, WarmUp
 
 

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from supervisor.config import told, values
 from supervisor.config.asking import HttpTable, WarmUpTable
 from supervisor.config.service import ServiceTable
-from supervisor.core.model import Launch, Listen
+from supervisor.core.launch import Launch, Listen
 from supervisor.core.policy import HttpCheck, Policy
 from supervisor.errors import ConfigurationError
 from supervisor.linux import options

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from supervisor.core.model import Launch
+    from supervisor.core.launch import Launch
 
 FIRST_FD = 3
 

@@ -25,7 +25,8 @@ from supervisor.linux.spawn import Command, FdWindow, Held, spawn
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from supervisor.core.model import Generation, Launch, Release, State
+    from supervisor.core.launch import Launch
+    from supervisor.core.model import Generation, Release, State
     from supervisor.engine.instances import Channel, Instances
     from supervisor.engine.loop import Engine
     from supervisor.engine.losses import Losses

@@ -21,7 +21,8 @@ from supervisor.core.due import (
     deadlines,
     watches,
 )
-from supervisor.core.model import Ask, Exit, Failure, Launch, Process, Reason, Release, Request, State
+from supervisor.core.launch import Launch
+from supervisor.core.model import Ask, Exit, Failure, Process, Reason, Release, Request, State
 from supervisor.core.policy import Policy
 
 if TYPE_CHECKING:
