@@ -94,6 +94,10 @@ class Reason(StrEnum):
     NOTHING_TO_ABORT = "no handoff is under way"
     NOT_CURRENT = "not the current release"
     OTHER_LISTENERS = "the listeners have changed"
+    HUNG = "hung"
+    UNHEALTHY = "failed its health probe"
+    OUTGROWN = "uses more memory than it may"
+    AGED = "as old as it may get"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,8 @@ class Ask(StrEnum):
 
     UPGRADE = "upgrade"
     ROLLBACK = "rollback"
+    REPLACE = "replace"
+    """By a fresh copy of what serves. The service itself asks for that, and nobody else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,11 +174,33 @@ class Request:
     id: str
     ask: Ask = Ask.UPGRADE
     way: str = "signal"
-    """signal or control"""
+    """signal or control; health or recycle, where the service itself asks"""
     uid: int | None = None
     pid: int | None = None
     if_current: str | None = None
     """The release that is to be serving when this is taken up; with another it is refused."""
+    because: str = ""
+    """Why the service itself asks."""
+
+
+_AILING = frozenset({Reason.HUNG, Reason.UNHEALTHY})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How a process fares that serves."""
+
+    watchdog: float | None = None
+    """Seconds that it may be silent, from its first WATCHDOG=1 on. None: it has sent none; 0: it wants no watchdog."""
+    ailment: Failure | None = None
+    """Why it is to be replaced."""
+    since: float | None = None
+    """When that was found, or found to be over."""
+
+    @property
+    def fit(self) -> bool:
+        """Whether it serves as it should, though it may be one to be recycled."""
+        return self.ailment is None or self.ailment.reason not in _AILING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +234,7 @@ class Generation:
     failures: int = 0
     """Deaths in a row, none of them after a good while of service."""
     last_exit: str | None = None
+    health: Health = Health()
 
     @property
     def accepts(self) -> bool:
@@ -259,6 +288,10 @@ class State:
     """A generation of this service has once said that it was ready: from then on silence is not readiness."""
     last_generation: int = 0
     last_handoff: int = 0
+    replacements: int = 0
+    """Handoffs in a row that the service itself has asked for."""
+    replace_at: float | None = None
+    """When it may ask for another; None: at once."""
     concluded: Outcome | None = None
     """How the last handoff ended: a supervisor that dies before it has told that is followed by one that does."""
     killed: bool = False

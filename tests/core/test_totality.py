@@ -45,7 +45,7 @@ def test_every_move_leads_to_phases_or_the_end() -> None:
 
 
 def test_everything_in_the_core_is_frozen_and_can_be_compared() -> None:
-    for module in (due, effects, events, model, outcome, policy):
+    for module in (due, effects, events, launch, model, outcome, policy):
         for _, each in inspect.getmembers(module, is_dataclass):
             assert vars(each)["__dataclass_params__"].frozen
             assert vars(each)["__dataclass_params__"].eq
