@@ -95,7 +95,7 @@ class AwaitReleased(Watch):
 
 @dataclass(frozen=True, slots=True)
 class AwaitSilence(Watch):
-    """Ends in Ailing when no WATCHDOG=1 has come for that long; of one that hangs, in Well when one comes."""
+    """Ends in Ailing when no WATCHDOG=1 has come for that long; of one that hangs, in Well when the next one comes."""
 
     generation: int
     run: int
@@ -209,7 +209,8 @@ def _looks_after(state: State, each: Generation, sockets: int) -> Iterator[Watch
     policy, ailment = policy_for(state, each), each.health.ailment
     ailing, reason = ailment is not None, None if ailment is None else ailment.reason
     if (each.health.watchdog and not ailing) or reason is Reason.HUNG:
-        yield AwaitSilence(each.number, each.run, each.health.watchdog or 0.0, ailing)
+        period = 0.0 if ailing else each.health.watchdog or 0.0
+        yield AwaitSilence(each.number, each.run, period, ailing)
     if policy.health_probe is not None and probed(state, each) and reason in {None, Reason.UNHEALTHY}:
         yield ProbeHealth(each.number, each.run, sockets, policy.health_probe, ailing)
     if policy.recycle_memory is not None and state.handoff is None and reason in {None, Reason.OUTGROWN}:

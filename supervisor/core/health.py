@@ -43,12 +43,12 @@ def probed(state: State, generation: Generation) -> bool:
 
 
 def ages_at(state: State) -> float | None:
-    """When who serves has lived for as long as it may; None where nothing follows from that now."""
+    """When who serves has done so for as long as it may; None where nothing follows from that now."""
     age, serving = state.policy.recycle_age, state.serving
     if age is None or serving is None or not watched(state, serving):
         return None
     busy = state.handoff is not None or serving.health.ailment is not None
-    return None if busy else serving.began + age
+    return None if busy or serving.ready_at is None else serving.ready_at + age
 
 
 def replaced_at(state: State) -> float | None:

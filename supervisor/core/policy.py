@@ -16,6 +16,9 @@ STEER_AGAIN = 1.0
 _MOST_DOUBLINGS = 64
 """Of the restart delay: more than any longest delay needs."""
 
+_MOST_OF_IT = 0.9
+"""Of the age at which one is recycled: who lives to see that was well."""
+
 LONGEST_EXTENSION = 10
 """EXTEND_TIMEOUT_USEC may take a deadline to this many times what was configured, and no further."""
 
@@ -101,7 +104,7 @@ class Policy:
     recycle_memory: int | None = None
     """Bytes. Who uses more is replaced by a fresh copy."""
     recycle_age: float | None = None
-    """Who has lived for so long is, too."""
+    """Seconds. Who has been ready for so long is, too."""
 
 
 def restart_after(failures: int, policy: Policy) -> float:
@@ -125,7 +128,7 @@ def replace_after(replacements: int, policy: Policy) -> float:
 
 def well_enough(policy: Policy) -> float:
     """Seconds of good health that make earlier replacements forgotten."""
-    return min(policy.restart_window, policy.recycle_age or policy.restart_window)
+    return min(policy.restart_window, _MOST_OF_IT * (policy.recycle_age or policy.restart_window))
 
 
 def is_failing(failures: int, policy: Policy) -> bool:

@@ -160,6 +160,12 @@ def replacing() -> World:
     return take(world, events.Verified(at=0.0, handoff=1, release=only.release, policy=GUARDED))
 
 
+def replaced_on_probation() -> World:
+    """The copy has come as far as its probation."""
+    world = up(replacing(), 2)
+    return take(world, events.Steered(at=0.0, handoff=1, sockets=2))
+
+
 def guarded_on_probation() -> World:
     """An upgrade of it has come as far as its probation, and it still is well."""
     return shifted(guarded(WATCHED), WATCHED)
