@@ -211,8 +211,8 @@ STARTS = (
     Start("exclusive, withdrawing", withdrawing, 8, ALONE, 500),
     Start("either mode, serving", serving, 8, EITHER_MODE, 2_000),
     Start("either mode, exclusive so far", lambda: serving(EXCLUSIVE), 8, EITHER_MODE, 2_000),
-    Start("guarded", guarded, 8, KEPT_GUARDED, 2_000),
-    Start("guarded, replacing", replacing, 8, KEPT_GUARDED, 2_000),
-    Start("guarded, in probation", guarded_on_probation, 8, KEPT_WATCHED, 2_000),
-    Start("guarded, replacing exclusively", replacing_exclusively, 8, GUARDED_ALONE, 500),
+    Start("guarded", guarded, 8, KEPT_GUARDED, 12_000),
+    Start("guarded, replacing", replacing, 8, KEPT_GUARDED, 15_000),
+    Start("guarded, in probation", guarded_on_probation, 8, KEPT_WATCHED, 11_000),
+    Start("guarded, replacing exclusively", replacing_exclusively, 8, GUARDED_ALONE, 800),
 )

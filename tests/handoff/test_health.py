@@ -215,3 +215,14 @@ def test_copies_that_hang_too_are_replaced_ever_later(supervisor: Supervisor) ->
     assert [each["tried"] for each in supervisor.events("replacement_due")] == sorted(
         {each["tried"] for each in supervisor.events("replacement_due")}
     )
+
+
+def test_a_server_that_was_taken_back_is_looked_after_as_before(supervisor: Supervisor, v1: Path) -> None:
+    supervisor.configure(health={"watchdog": "700ms"}, drain={"timeout": "1s"})
+    supervisor.start(v1)
+    supervisor.event("generation_ready")
+    supervisor.taken_over()
+    mark = hangs(supervisor)
+    assert supervisor.event("generation_ailing", mark)["generation"] == 1
+    assert supervisor.event("handoff_ended", mark)["result"] == "committed"
+    assert supervisor.get().pid == supervisor.pid_of(2)
