@@ -19,7 +19,7 @@ class HealthTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     watchdog: Positive | None = None
-    probe: Literal["accept", "http"] | None = None
+    probe: Literal["none", "accept", "http"] = "none"
     interval: Positive = 10.0
     timeout: Positive = 5.0
     failures: int = Field(default=3, ge=1, le=1000)
@@ -40,7 +40,7 @@ class HealthTable(BaseModel):
 
     def asked(self, listener: str) -> HealthProbe | None:
         """For the core; `listener` is who is asked over HTTP if none is named."""
-        if self.probe is None:
+        if self.probe == "none":
             return None
         http = (self.http or AnswerTable()).check_within(self.timeout, listener) if self.probe == "http" else None
         return HealthProbe(http=http, interval=self.interval, timeout=self.timeout, failures=self.failures)

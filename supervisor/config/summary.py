@@ -44,7 +44,7 @@ def _health(configuration: Configuration) -> list[str]:
     often = f"fails {health.failures} probes in a row ({health.probe}, every {_seconds(health.interval)})"
     parts = [
         f"sends no WATCHDOG=1 for {_seconds(health.watchdog)}" if health.watchdog else "",
-        often if health.probe else "",
+        often if health.probe != "none" else "",
         f"has more than {recycle.memory / (1 << 20):g} MiB" if recycle.memory else "",
         f"is ready for {_seconds(recycle.age)}" if recycle.age else "",
     ]

@@ -204,7 +204,7 @@ class Configuration(_Table):
         health = self.health
         if health.probe == "http":
             self._check_door("health", (health.http.listener if health.http else None) or self._first_stream())
-        elif health.probe and all(str(each).startswith("udp:") for each in self.addresses):
+        elif health.probe == "accept" and all(str(each).startswith("udp:") for each in self.addresses):
             raise ValueError('health.probe = "accept": a server of datagrams accepts nothing: leave it out')
         return self
 
