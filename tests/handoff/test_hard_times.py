@@ -15,6 +15,7 @@ import pytest
 
 from tests.handoff.conftest import Make
 from tests.harness import builds
+from tests.harness.builds import ROOT
 from tests.harness.crashing import needs_strace
 from tests.harness.load import Load
 from tests.harness.network import Network
@@ -35,16 +36,21 @@ time.time = _jumped
 
 
 class SmallDisk(Network):
-    """The host's network, and a folder that is a file system of 64 KB in a mount namespace of its own."""
+    """The host's network, and a folder that is a file system of 256 KB in a mount namespace of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, then: str = "true") -> None:
+        """`then` is a command of sh that is run when the folder is there."""
         self.folder = folder
-        mount = f'mount -t tmpfs -o size=64k,mode=0700 small {folder} && exec "$@"'
+        mount = f'mount -t tmpfs -o size=256k,mode=0700 small {folder} && {then}; exec "$@"'
         self.prefix = ("unshare", "--mount", "--", "sh", "-c", mount, "sh")
 
     def inside(self, pid: int) -> Path:
         """The folder as that process sees it."""
         return Path(f"/proc/{pid}/root{self.folder}")
+
+    def stay(self, pid: int) -> None:
+        """The next command that runs here is to find what that process finds."""
+        self.prefix = ("nsenter", f"--mount=/proc/{pid}/ns/mnt", f"--wd={ROOT}", "--")
 
     def write_protect(self, pid: int) -> None:
         """By a mount of the same on top of it: one with a file open for writing cannot be made read-only."""
@@ -114,6 +120,33 @@ def test_a_state_that_cannot_be_written_costs_no_request(
     assert small.status()["journal"] == "ok"
     assert [each["result"] for each in small.history()] == ["committed"]
     running.stop().no_failures()
+
+
+@needs_mounts
+def test_on_a_full_disk_a_supervisor_goes_on_from_the_one_before(small: Supervisor, v1: Path, v2: Path) -> None:
+    small.start(v1)
+    disk, server = disk_of(small), small.pid_of(1)
+    fill(disk.inside(server) / "filler")
+    disk.stay(server)
+    over = small.taken_over()
+    assert (over["alive"], over["gone"]) == ([1], [])
+    assert small.get().pid == server
+    small.upgrade(v2)
+    (disk.inside(small.pid_of(2)) / "filler").unlink()
+    small.upgrade(v1)
+    assert small.status()["journal"] == "ok"
+
+
+@needs_mounts
+def test_a_full_disk_keeps_no_service_from_its_start(make: Make, tmp_path: Path, v1: Path) -> None:
+    full = make(SmallDisk(tmp_path, f"dd if=/dev/zero of={tmp_path}/filler 2>/dev/null"))
+    full.configure(service={"state_dir": str(tmp_path / "state")})
+    full.start(v1)
+    assert full.get().version == "v1"
+    assert "No space left on device" in full.status()["journal"]
+    (disk_of(full).inside(full.pid) / "filler").unlink()
+    full.upgrade(v1)
+    assert full.status()["journal"] == "ok"
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,16 @@ def test_who_has_never_sent_a_ping_is_not_taken_to_hang(supervisor: Supervisor) 
     supervisor.upgrade()
     supervisor.upgrade()
     assert not supervisor.events("generation_ailing")
+
+
+def test_who_is_watched_and_is_silent_wakes_nobody_up(supervisor: Supervisor) -> None:
+    supervisor.configure(health={"watchdog": "100ms"}, recycle={"age": "1h"})
+    supervisor.start(python_server(supervisor, "say('READY=1')\nserve()"))
+    pause = threading.Event()
+    pause.wait(1.5)  # what is written and hashed a moment later
+    before = proc.switches(supervisor.pid)
+    pause.wait(2.0)
+    assert proc.switches(supervisor.pid) == before
 
 
 def test_a_server_may_set_its_watchdog_itself(supervisor: Supervisor) -> None:
