@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from supervisor.control.client import Client
 
+OWN_WAYS = ("health", "recycle")
+"""Of a request that nobody has made."""
+
 _HEADING = 12
 _PORTS_SHOWN = 20
 
@@ -72,6 +75,8 @@ def _lines(entry: dict[str, Any], report: dict[str, Any] | None) -> Iterator[tup
         yield "to", f"generation {came['generation']}" + (f", {came['release']}" if came["release"] else "")
     yield "asked", f"{entry['ask']} by {_who(report['asked_by'] if report else entry)}"
     yield "ended", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry["ended"]))
+    if entry.get("because"):
+        yield "because", entry["because"]
     if entry["reason"]:
         yield "reason", entry["reason"]
     yield "phases", ", ".join(f"{phase} {spent:.3f} s" for phase, spent in entry["phases"].items())
@@ -105,6 +110,8 @@ def _reported(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _who(asked: dict[str, Any]) -> str:
+    if asked["way"] in OWN_WAYS:
+        return f"the service itself ({asked['way']})"
     if asked["uid"] is None:
         return str(asked["way"])
     user = f"{asked['user']} (uid {asked['uid']})" if asked.get("user") else f"uid {asked['uid']}"

@@ -23,6 +23,7 @@ from supervisor.core import effects, events
 from supervisor.core.model import Ask, Mode, Request
 from supervisor.daemon_beginning import Beginning, begin
 from supervisor.daemon_given import MOST_LISTENERS, Given
+from supervisor.daemon_health import HealthWays
 from supervisor.daemon_reexec import Reexec
 from supervisor.daemon_sights import Sights
 from supervisor.daemon_systemd import AboveUs
@@ -130,10 +131,12 @@ class Daemon:
             losses=self._losses,
         )
         ways = Ways(self._engine, self._instances, listeners, source, settings)
-        looks = Lookout(engine=self._engine, listeners=listeners, instances=self._instances, ways=ways.table())
         manager = {} if self._systemd is None else self._systemd.variables
         self._reexec = Reexec(given, listeners, manager, self._engine.settle)
         self._reexecs: set[asyncio.Task[None]] = set()
+        health = HealthWays(self._engine, self._instances, listeners)
+        table = {**ways.table(), **health.table()}
+        looks = Lookout(engine=self._engine, listeners=listeners, instances=self._instances, ways=table)
         self._sights = Sights(self._instances, listeners, ways)
         self._engine.connect(self._hands, looks)
 

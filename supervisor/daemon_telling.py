@@ -138,6 +138,7 @@ class Telling:
             "uid": request.uid,
             "pid": request.pid,
             "result": outcome.result,
+            "because": request.because or None,
             "reason": str(outcome.failure) if outcome.failure else None,
             "from": {"generation": outcome.from_generation, "release": outcome.from_release.id},
             "to": {

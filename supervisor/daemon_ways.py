@@ -62,7 +62,7 @@ class Ways:
     async def _verify(self, watch: due.VerifyRelease) -> events.Event:
         handoff = watch.handoff
         try:
-            if watch.request.ask is Ask.ROLLBACK and watch.previous is not None:
+            if watch.request.ask is not Ask.UPGRADE and watch.previous is not None:
                 release, policy = await in_thread(recall, watch.previous), self._engine.state.policy
             else:
                 settings = await self._source.now()

@@ -74,6 +74,7 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
+	every := takeWatchdog()
 	listeners := o.misbehaviour.slow(sockets.listeners)
 	listeners, err = logConnections(listeners, o.logConnections)
 	if err != nil {
@@ -107,6 +108,7 @@ func run(o options) error {
 	if err := o.misbehaviour.announce(ready, o.announce); err != nil {
 		log.Print("cannot say that it is ready: ", err)
 	}
+	ready.pat(every)
 	o.misbehaviour.running()
 
 	select {

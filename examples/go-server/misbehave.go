@@ -32,6 +32,7 @@ type misbehaviour struct {
 	closeReady     bool
 	readyNoAccept  bool
 	crashAfter     time.Duration
+	hangAfter      time.Duration
 	ignoreTerm     bool
 	failShare      float64
 	delay          time.Duration
@@ -46,6 +47,7 @@ func (m *misbehaviour) addFlags(flags *flag.FlagSet) {
 	flags.BoolVar(&m.closeReady, "close-ready", false, "misbehave: serve, but close READY_FD without a word")
 	flags.BoolVar(&m.readyNoAccept, "ready-no-accept", false, "misbehave: say ready, accept nothing")
 	flags.DurationVar(&m.crashAfter, "crash-after", 0, "misbehave: exit 2 this long after ready")
+	flags.DurationVar(&m.hangAfter, "hang-after", 0, "misbehave: stand still this long after ready: no answer, no WATCHDOG=1, no end")
 	flags.BoolVar(&m.ignoreTerm, "ignore-term", false, "misbehave: ignore TERM")
 	flags.Float64Var(&m.failShare, "fail-share", 0, "misbehave: answer this share of / and /slow with 500")
 	flags.DurationVar(&m.delay, "delay", 0, "misbehave: wait before each answer of / and /slow")
@@ -83,6 +85,12 @@ func (m misbehaviour) announce(ready *readiness, say func(*readiness) error) err
 
 // running misbehaves once the server is ready.
 func (m misbehaviour) running() {
+	if m.hangAfter > 0 {
+		time.AfterFunc(m.hangAfter, func() {
+			fmt.Fprintf(os.Stderr, "misbehaving: hang %v after ready\n", m.hangAfter)
+			syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		})
+	}
 	if m.crashAfter <= 0 {
 		return
 	}

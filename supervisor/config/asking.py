@@ -1,8 +1,9 @@
-"""[ready.http] and [ready.warm_up]: what a generation is asked over HTTP before it gets clients."""
+"""[ready.http], [ready.warm_up], [health.http]: what a generation is asked over HTTP."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -76,17 +77,14 @@ class _Asking(BaseModel):
     tls: bool = False
 
 
-class HttpTable(_Asking):
-    """[ready.http]: what it has to answer."""
+class AnswerTable(_Asking):
+    """[health.http]: what it has to answer while it serves."""
 
     path: Target = "/"
     status: Annotated[tuple[tuple[int, int], ...], BeforeValidator(_statuses)] = ((200, 299),)
     body: Annotated[str, AfterValidator(_expression)] | None = None
-    successes: int = Field(default=1, ge=1, le=1000)
-    interval: Positive = 0.1
-    timeout: Positive = 1.0
 
-    def check(self, listener: str) -> HttpCheck:
+    def check_within(self, timeout: float, listener: str) -> HttpCheck:
         """For the core; `listener` if none is named."""
         return HttpCheck(
             listener=self.listener or listener,
@@ -95,10 +93,21 @@ class HttpTable(_Asking):
             tls=self.tls,
             statuses=self.status,
             body=self.body,
-            successes=self.successes,
-            interval=self.interval,
-            timeout=self.timeout,
+            timeout=timeout,
         )
+
+
+class HttpTable(AnswerTable):
+    """[ready.http]: what it has to answer."""
+
+    successes: int = Field(default=1, ge=1, le=1000)
+    interval: Positive = 0.1
+    timeout: Positive = 1.0
+
+    def check(self, listener: str) -> HttpCheck:
+        """For the core; `listener` if none is named."""
+        asked = self.check_within(self.timeout, listener)
+        return replace(asked, successes=self.successes, interval=self.interval)
 
 
 class WarmUpTable(_Asking):

@@ -39,6 +39,7 @@ _WANTED = {
     "ready.http": 'a table of what is to be answered, such as http = { path = "/healthz", status = 200 }',
     "ready.warm_up": 'a table of what is to be asked, such as warm_up = { paths = ["/"], rounds = 10 }',
     "ready.warm_up.paths": 'a list of paths, such as paths = ["/", "/search?q=x"]',
+    "health.http": 'a table of what is to be answered, such as http = { path = "/healthz", status = 200 }',
     "control": 'a [control] table with socket = "/full/path.sock"',
 }
 """By key: what would do, where its type alone does not say so."""

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from supervisor.core.model import Launch, Listen
-from supervisor.core.policy import HttpCheck, Policy, WarmUp
+from supervisor.core.launch import Launch, Listen
+from supervisor.core.policy import HealthProbe, HttpCheck, Policy, WarmUp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Settings:
 
 _KIND = ""
 """The key of a JSON object that names its class. No field can have that name."""
-_KINDS = {each.__name__: each for each in (Settings, Launch, Listen, Policy, HttpCheck, WarmUp)}
+_KINDS = {each.__name__: each for each in (Settings, Launch, Listen, Policy, HttpCheck, HealthProbe, WarmUp)}
 
 
 def to_json(answer: dict[str, Any]) -> str:

@@ -34,8 +34,22 @@ def summary(configuration: Configuration) -> list[str]:
             f"when dead:  started again at once, then after {_seconds(configuration.restart.delay)} and ever longer, "
             f"up to {_seconds(configuration.restart.longest)}"
         ),
+        *_health(configuration),
         f"stop:       {configuration.drain_signal}, and KILL after {_seconds(configuration.stop.timeout)}",
     ]
+
+
+def _health(configuration: Configuration) -> list[str]:
+    health, recycle = configuration.health, configuration.recycle
+    often = f"fails {health.failures} probes in a row ({health.probe}, every {_seconds(health.interval)})"
+    parts = [
+        f"sends no WATCHDOG=1 for {_seconds(health.watchdog)}" if health.watchdog else "",
+        often if health.probe != "none" else "",
+        f"has more than {recycle.memory / (1 << 20):g} MiB" if recycle.memory else "",
+        f"is ready for {_seconds(recycle.age)}" if recycle.age else "",
+    ]
+    said = " or ".join(part for part in parts if part)
+    return [f"replaced:   by a fresh copy when it {said}"] if said else []
 
 
 def _handoff(configuration: Configuration) -> str:

@@ -12,8 +12,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from supervisor.config import told, values
 from supervisor.config.asking import HttpTable, WarmUpTable
+from supervisor.config.health import HealthTable, RecycleTable
 from supervisor.config.service import ServiceTable
-from supervisor.core.model import Launch, Listen
+from supervisor.core.launch import Launch, Listen
 from supervisor.core.policy import HttpCheck, Policy
 from supervisor.errors import ConfigurationError
 from supervisor.linux import options
@@ -180,6 +181,8 @@ class Configuration(_Table):
     drain: DrainTable = DrainTable()
     restart: RestartTable = RestartTable()
     stop: StopTable = StopTable()
+    health: HealthTable = HealthTable()
+    recycle: RecycleTable = RecycleTable()
     control: ControlTable = ControlTable()
 
     @model_validator(mode="after")
@@ -197,21 +200,26 @@ class Configuration(_Table):
     def _check_asked(self) -> Self:
         check, warm_up = self.ready.method == "http", self.ready.warm_up
         for table in (*([self.ready.http or HttpTable()] if check else []), *([warm_up] if warm_up else [])):
-            self._check_door(table.listener or self._first_stream())
+            self._check_door("ready", table.listener or self._first_stream())
+        health = self.health
+        if health.probe == "http":
+            self._check_door("health", (health.http.listener if health.http else None) or self._first_stream())
+        elif health.probe == "accept" and all(str(each).startswith("udp:") for each in self.addresses):
+            raise ValueError('health.probe = "accept": a server of datagrams accepts nothing: leave it out')
         return self
 
-    def _check_door(self, name: str) -> None:
-        """What is asked there is to be answered by the candidate and nobody else."""
+    def _check_door(self, table: str, name: str) -> None:
+        """What is asked there is to be answered by the one that is meant and nobody else."""
         found = next((each for each in self.addresses if each.name == name), None)
         if found is None:
             known = ", ".join(each.name for each in self.addresses)
-            raise ValueError(f'ready: "{name}" is the name of no listener: want one of {known} for http and warm_up')
+            raise ValueError(f'{table}: "{name}" is the name of no listener: want one of {known} to be asked over HTTP')
         if str(found).startswith("udp:"):
-            raise ValueError(f'ready: "{name}" takes datagrams: want a TCP or Unix listener for http and warm_up')
+            raise ValueError(f'{table}: "{name}" takes datagrams: want a TCP or Unix listener to be asked over HTTP')
         if found.mode == "shared":
             raise ValueError(
-                f'ready: "{name}" is a socket of all generations, so that another than the candidate may answer there: '
-                "want another listener for http and warm_up, or leave them out"
+                f'{table}: "{name}" is a socket of all generations, so that another than is meant may answer there: '
+                "want another listener to be asked over HTTP, or none"
             )
 
     @model_validator(mode="after")
@@ -255,6 +263,12 @@ class Configuration(_Table):
             restart_longest=self.restart.longest,
             restart_limit=self.restart.limit,
             restart_window=self.restart.window,
+            watchdog=self.health.watchdog,
+            health_probe=self.health.asked(self._first_stream()),
+            health_delay=self.health.delay,
+            health_longest=self.health.longest,
+            recycle_memory=self.recycle.memory,
+            recycle_age=self.recycle.age,
         )
 
     def _http_check(self) -> HttpCheck | None:

@@ -15,7 +15,7 @@ from supervisor.linux.template import asked
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from supervisor.core.model import Listen
+    from supervisor.core.launch import Listen
 
 _OF_SERVER_STARTER = ";="
 """What its readers split at: the items, and each into an address and a number."""

@@ -18,6 +18,8 @@ _DURATION = re.compile(
 )
 _DURATIONS = '"500ms", "30s", "1m30s" or "2h"'
 _DURATION_UNITS = (3600.0, 60.0, 1.0, 0.001)
+_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(KiB|MiB|GiB|TiB)", re.ASCII)
+_SIZE_UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _LONGEST = 365 * 24 * 3600.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}")
 _UMASK = re.compile(r"0?[0-7]{3}")
@@ -78,6 +80,15 @@ def some_time(value: object) -> object:
     if seconds == 0:
         raise ValueError("want a duration of more than 0")
     return seconds
+
+
+def size(value: object) -> object:
+    """Bytes of `512MiB`, `2GiB`."""
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    found = int(float(match[1]) * _SIZE_UNITS[match[2]]) if match else 0
+    if found <= 0:
+        raise ValueError('want a size of more than 0, such as "512MiB" or "2GiB"')
+    return found
 
 
 def whole_seconds(value: object) -> object:

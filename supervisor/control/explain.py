@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
+from supervisor.control.waits import Wait, ailing
 from supervisor.core.generation import policy_for
+from supervisor.core.health import ages_at
 from supervisor.core.model import Life, Mode, Phase, Role
 from supervisor.core.policy import is_failing
 
@@ -40,16 +42,6 @@ class Sight:
     """Listeners on which a connection of ours waits to be accepted; None if nobody knocks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """One thing that waits. `since` and `until` are of the clock that it was told by."""
-
-    what: str
-    why: str
-    since: float | None = None
-    until: float | None = None
-
-
 def as_documents(waits: list[Wait], clock: Clock) -> list[dict[str, Any]]:
     """For machines, with times as seconds since 1970."""
     return [
@@ -78,7 +70,8 @@ def _at_rest(state: State, clock: Clock) -> Wait:
         return Wait("service", "nothing waits, and no generation is there yet: the first is about to be made")
     since = serving.ready_at if serving.ready_at is not None else serving.since
     why = f"nothing waits: generation {serving.number} serves {serving.release.id}, since {clock.since(since)}"
-    return Wait("service", why, since)
+    aged = ages_at(state)
+    return Wait("service", why if aged is None else f"{why}; {clock.at(aged)} a fresh copy takes over", since, aged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +199,8 @@ class _Teller:
             return True
         if each.number == handoff.candidate and handoff.phase is Phase.READY:
             return each.life is Life.STARTING
-        return each.life is Life.READY and each.role is not Role.DRAINING
+        ails = each.health.ailment is not None and each.role is Role.SERVING
+        return each.life is Life.READY and each.role is not Role.DRAINING and not ails
 
     def _pending(self, request: Request) -> Wait:
         handoff = self.state.handoff
@@ -232,6 +226,9 @@ class _Teller:
                     f"it is replaced, and {self._queue(each.number)}: once nobody does, or {self._by(each.until)} at "
                     f"the latest, it is sent {each.drain_signal}; {self._open(each)}"
                 )
+            case Life.READY if each.role is Role.SERVING and each.health.ailment is not None:
+                yield ailing(self.state, each, self.clock)
+                return
             case Life.READY:
                 return
             case Life.ENDING:
@@ -327,6 +324,8 @@ def _began(handoff: Handoff) -> float:
 
 
 def _asked_by(request: Request) -> str:
+    if request.because:
+        return f"{request.ask} asked for by the service itself ({request.because})"
     if request.uid is None:
         return f"{request.ask} asked for by {request.way}"
     return f"{request.ask} asked for by uid {request.uid} (pid {request.pid})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from supervisor.core.health import replaced_at
 from supervisor.core.model import Life, Mode, Phase, Role
 from supervisor.core.policy import is_failing
 
@@ -86,7 +87,8 @@ def doing_now(state: State) -> tuple[str, float | None]:
     if serving is None:
         return "beginning", None
     if serving.life is Life.READY:
-        return f"serving release {serving.release.id}", None
+        ails = f", {_of(state, serving)}" if serving.health.ailment else ""
+        return f"serving release {serving.release.id}{ails}", replaced_at(state)
     return f"generation {serving.number}: {_of(state, serving)}", serving.until
 
 
@@ -100,6 +102,8 @@ def _of(state: State, each: Generation) -> str:
         return "serving who waits in its queue"
     if each.life is Life.READY and each.role is Role.STANDBY:
         return "able to take over"
+    if each.life is Life.READY and each.health.ailment is not None:
+        return f"to be replaced: {each.health.ailment}"
     return _LIVES[each.life]
 
 
@@ -129,6 +133,7 @@ def _generation(
         "connections": figures.connections if figures else None,
         "queue": queue,
         "last_exit": each.last_exit,
+        "ailment": str(each.health.ailment) if each.health.ailment else None,
     }
 
 
@@ -137,7 +142,8 @@ def _release(release: Release) -> dict[str, Any]:
 
 
 def _request(request: Request) -> dict[str, Any]:
-    return {"id": request.id, "ask": request.ask, "way": request.way, "uid": request.uid, "pid": request.pid}
+    said = {"id": request.id, "ask": request.ask, "way": request.way, "uid": request.uid, "pid": request.pid}
+    return {**said, "because": request.because or None}
 
 
 def _handoff(handoff: Handoff, wall: Callable[[float], float]) -> dict[str, Any]:

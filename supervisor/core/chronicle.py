@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from supervisor.core import effects, events
+from supervisor.core.health import replaced_at
 from supervisor.core.model import Life, Mode, Phase, Role
 from supervisor.core.outcome import Result
 from supervisor.core.policy import is_failing
@@ -16,7 +17,7 @@ from supervisor.core.policy import is_failing
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from supervisor.core.model import Generation, State
+    from supervisor.core.model import Generation, Health, State
     from supervisor.core.outcome import Outcome
 
 Value = str | int | float | bool | tuple[int, ...] | None
@@ -48,6 +49,7 @@ def chronicle(
         how = str(event.exit) if isinstance(event, events.Exited) and event.generation == gone else None
         yield Happening("generation_ended", {"generation": gone, "exit": how or former[gone].last_exit})
     yield from _handoff(before, after)
+    yield from _replacement(before, after, event.at)
     if after.pending is not None and after.pending is not before.pending:
         yield Happening("request_kept", {"request": after.pending.id, "ask": after.pending.ask})
 
@@ -67,6 +69,7 @@ def _handoff(before: State, after: State) -> Iterator[Happening]:
                 "way": handoff.request.way,
                 "uid": handoff.request.uid,
                 "pid": handoff.request.pid,
+                **({"because": handoff.request.because} if handoff.request.because else {}),
             },
         )
     entered = len(before.handoff.phases) if known and before.handoff is not None else 0
@@ -85,6 +88,23 @@ def _generation(former: Generation | None, now: Generation, before: State, after
         yield Happening("generation_spoke", {**about, "how": now.spoke})
     if former is not None and former.role is not now.role:
         yield Happening("generation_role", {**about, "was": former.role, "role": now.role})
+    if former is not None and former.process == now.process:
+        yield from _health(former.health, now.health, about)
+
+
+def _health(former: Health, now: Health, about: Mapping[str, Value]) -> Iterator[Happening]:
+    if now.ailment is not None and former.ailment is None:
+        yield Happening("generation_ailing", {**about, "reason": str(now.ailment)}, grave=not now.fit)
+    elif former.ailment is not None and now.ailment is None:
+        after = round((now.since or 0.0) - (former.since or 0.0), 3)
+        yield Happening("generation_well", {**about, "after": after})
+
+
+def _replacement(before: State, after: State, at: float) -> Iterator[Happening]:
+    due, serving = replaced_at(after), after.serving
+    if due is not None and due != replaced_at(before) and serving is not None:
+        wait = round(max(0.0, due - at), 3)
+        yield Happening("replacement_due", {"generation": serving.number, "in": wait, "tried": after.replacements})
 
 
 def _new_life(former: Generation, now: Generation, before: State, after: State) -> Iterator[Happening]:

@@ -64,7 +64,7 @@ def conclude(turn: Turn, handoff: Handoff, result: Result, failure: Failure | No
 def failure_in(event: Event) -> Failure:
     """Why, as far as the event itself can tell."""
     match event:
-        case events.Refused() | events.NotReady() | events.SpawnFailed():
+        case events.Refused() | events.NotReady() | events.SpawnFailed() | events.Ailing():
             return event.failure
         case events.Exited():
             reason = Reason.EXEC_FAILED if event.exit.exec_failed else Reason.DIED

@@ -9,15 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from supervisor.core.events import Event, GenerationLapsed, HandoffLapsed
+from supervisor.core.events import Ailing, Event, GenerationLapsed, HandoffLapsed, ReplaceDue
 from supervisor.core.generation import policy_for
-from supervisor.core.model import Life, Mode, Phase, Role
+from supervisor.core.health import ages_at, probed, replaced_at, watched
+from supervisor.core.model import Ask, Failure, Life, Mode, Phase, Reason, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from supervisor.core.model import Generation, Process, Release, Request, State
-    from supervisor.core.policy import HttpCheck, WarmUp
+    from supervisor.core.model import Generation, Handoff, Process, Release, Request, State
+    from supervisor.core.policy import HealthProbe, HttpCheck, WarmUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Watch:
 @dataclass(frozen=True, slots=True)
 class VerifyRelease(Watch):
     """Read the configuration again and pin what it names; for a rollback, see that `previous` is what it was.
+
+    For a replacement the same of `previous`, which is then what serves.
 
     Ends in Verified or Refused.
     """
@@ -91,6 +94,37 @@ class AwaitReleased(Watch):
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitSilence(Watch):
+    """Ends in Ailing when no WATCHDOG=1 has come for that long; of one that hangs, in Well when the next one comes."""
+
+    generation: int
+    run: int
+    period: float
+    ailing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeHealth(Watch):
+    """Ends in Ailing after so many failures in a row; of one that has failed, in Well with the first good answer."""
+
+    generation: int
+    run: int
+    sockets: int
+    probe: HealthProbe
+    ailing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WeighMemory(Watch):
+    """Ends in Ailing when it uses more than `most` bytes; of one that did, in Well when it uses less again."""
+
+    generation: int
+    run: int
+    most: int
+    ailing: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DigestFile(Watch):
     """Ends in Digested."""
 
@@ -99,7 +133,7 @@ class DigestFile(Watch):
 
 
 def deadlines(state: State) -> Iterator[Deadline]:
-    """Every deadline that this state has: at most one a generation, and one of the handoff."""
+    """Every deadline that this state has: at most one a generation, one of the handoff, and one of who serves."""
     if state.mode is Mode.LEFT:
         return
     for each in state.generations:
@@ -111,6 +145,17 @@ def deadlines(state: State) -> Iterator[Deadline]:
     if handoff is not None and handoff.until is not None:
         until = handoff.until
         yield Deadline(HandoffLapsed(at=until, due=until, handoff=handoff.number, phase=handoff.phase))
+    if state.serving is not None:
+        yield from _of_health(state, state.serving)
+
+
+def _of_health(state: State, serving: Generation) -> Iterator[Deadline]:
+    aged, replaced = ages_at(state), replaced_at(state)
+    if aged is not None:
+        lived = Failure(Reason.AGED, f"{state.policy.recycle_age:g} s")
+        yield Deadline(Ailing(at=aged, generation=serving.number, run=serving.run, failure=lived))
+    if replaced is not None:
+        yield Deadline(ReplaceDue(at=replaced, due=replaced, generation=serving.number, run=serving.run))
 
 
 def watches(state: State) -> Iterator[Watch]:
@@ -119,9 +164,16 @@ def watches(state: State) -> Iterator[Watch]:
         return
     handoff = state.handoff
     if handoff is not None and handoff.phase is Phase.VERIFY:
-        yield VerifyRelease(handoff.number, handoff.request, state.previous)
+        yield VerifyRelease(handoff.number, handoff.request, _recalled(state, handoff))
     for each in state.generations:
         yield from _of_generation(state, each)
+
+
+def _recalled(state: State, handoff: Handoff) -> Release | None:
+    if handoff.request.ask is not Ask.REPLACE:
+        return state.previous
+    predecessor = state.find(handoff.predecessor)
+    return None if predecessor is None else predecessor.release
 
 
 def _of_generation(state: State, each: Generation) -> Iterator[Watch]:
@@ -144,10 +196,25 @@ def _of_generation(state: State, each: Generation) -> Iterator[Watch]:
             http=policy.ready_http,
             warm_up=policy.warm_up if each.role is Role.CANDIDATE else None,
         )
+    if watched(state, each):
+        yield from _looks_after(state, each, each.sockets)
     if _is_settling(state, each) or (each.role is Role.DRAINING and each.life is Life.READY):
         yield AwaitQuiet(each.number, each.run, each.sockets)
     if each.role is Role.DRAINING and each.life in {Life.ENDING, Life.KILLED}:
         yield AwaitReleased(each.number, each.run, each.sockets, each.process)
+
+
+def _looks_after(state: State, each: Generation, sockets: int) -> Iterator[Watch]:
+    """How who serves fares. Of one that is known to ail only whether that is over."""
+    policy, ailment = policy_for(state, each), each.health.ailment
+    ailing, reason = ailment is not None, None if ailment is None else ailment.reason
+    if (each.health.watchdog and not ailing) or reason is Reason.HUNG:
+        period = 0.0 if ailing else each.health.watchdog or 0.0
+        yield AwaitSilence(each.number, each.run, period, ailing)
+    if policy.health_probe is not None and probed(state, each) and reason in {None, Reason.UNHEALTHY}:
+        yield ProbeHealth(each.number, each.run, sockets, policy.health_probe, ailing)
+    if policy.recycle_memory is not None and state.handoff is None and reason in {None, Reason.OUTGROWN}:
+        yield WeighMemory(each.number, each.run, policy.recycle_memory, ailing)
 
 
 def _is_settling(state: State, each: Generation) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from supervisor.core.model import Exit, Failure, Life, Phase, Process, Release, Request
+    from supervisor.core.model import Exit, Failure, Life, Phase, Process, Reason, Release, Request
     from supervisor.core.policy import Policy
 
 
@@ -187,6 +187,43 @@ class GenerationLapsed(GenerationEvent):
     """The deadline that the life had at `due` has passed."""
 
     life: Life
+    due: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthEvent(Event):
+    """About how one run of one generation fares."""
+
+    generation: int
+    run: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pinged(HealthEvent):
+    """It has sent WATCHDOG=1, or says by WATCHDOG_USEC= for how many seconds it may be silent from now on."""
+
+    period: float | None = None
+    """0: for ever. None: as long as before, or as is configured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ailing(HealthEvent):
+    """It is to be replaced: it does not serve as it should, or has grown too large or too old."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Well(HealthEvent):
+    """What it was found to suffer from is over."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceDue(HealthEvent):
+    """It ails, and the time has passed after which the service may ask again for its replacement."""
+
     due: float
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.core import events
 from supervisor.core.effects import Forget, Kill, LetGo, Spawn, Tell
-from supervisor.core.model import Generation, Life, Mode, Role
+from supervisor.core.model import Generation, Health, Life, Mode, Role
 from supervisor.core.policy import KILL_AGAIN, extended, failures_after, restart_after
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def _died(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
         if told
         else failures_after(generation.failures, generation.ready_at, turn.at, turn.state.policy),
         ready_at=None,
+        health=Health(),
         last_exit=str(event.exit if isinstance(event, events.Exited) else _failure_of(event)),
     )
     turn.put(generation)

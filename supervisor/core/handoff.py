@@ -7,8 +7,9 @@ once. The handoff ends at commit, the end of probation; the drain that follows i
 
 Everything that goes wrong before the shift ends the candidate and nothing else. Everything after it takes the road
 back (`return`): connections are steered to the standby first, and only when the kernel has acknowledged that is the
-candidate let go. If the standby dies on that road while the candidate lives, it is turned round (`shift`). No
-generation is told to end while new connections may still be sent to it.
+candidate let go. A candidate that lives and does not serve as it should (`health`) is left by the same road. If the
+standby dies on that road while the candidate lives, it is turned round (`shift`). No generation is told to end while
+new connections may still be sent to it.
 
 Where the two may never run at one time (exclusive), the old generation ends first (`yield`): it is told when the new
 release has been verified, its sockets stay open and its clients wait in the queue. The candidate is started on those
@@ -53,6 +54,7 @@ class Cue(StrEnum):
     LAPSED = "deadline"
     QUIET = "standby's queue empty"
     GONE = "old one ended"
+    AILING = "candidate ails"
     ABORT = "abort"
     STOP = "stop"
 
@@ -126,7 +128,7 @@ TABLE: Mapping[Phase, Mapping[Cue, Move | None]] = {
             Cue.ABORT: _REFUSE,
             Cue.STOP: _STOP,
         },
-        ignored=(*_CANDIDATE_RISING, Cue.DIED, *_STEERING, Cue.LAPSED, Cue.QUIET, Cue.GONE),
+        ignored=(*_CANDIDATE_RISING, Cue.DIED, *_STEERING, Cue.LAPSED, Cue.QUIET, Cue.GONE, Cue.AILING),
     ),
     Phase.YIELD: _row(
         {
@@ -134,7 +136,7 @@ TABLE: Mapping[Phase, Mapping[Cue, Move | None]] = {
             Cue.ABORT: Move(retreat.take_up_again, (Phase.WITHDRAW,)),
             Cue.STOP: _STOP,
         },
-        ignored=(*_VERIFYING, *_CANDIDATE_RISING, Cue.DIED, *_STEERING, Cue.LAPSED, Cue.QUIET),
+        ignored=(*_VERIFYING, *_CANDIDATE_RISING, Cue.DIED, *_STEERING, Cue.LAPSED, Cue.QUIET, Cue.AILING),
     ),
     Phase.START: _row(
         {
@@ -144,7 +146,7 @@ TABLE: Mapping[Phase, Mapping[Cue, Move | None]] = {
             Cue.ABORT: _UNDO_WHAT_RUNS,
             Cue.STOP: _STOP,
         },
-        ignored=(*_VERIFYING, Cue.READY, *_STEERING, Cue.LAPSED, Cue.QUIET, Cue.GONE),
+        ignored=(*_VERIFYING, Cue.READY, *_STEERING, Cue.LAPSED, Cue.QUIET, Cue.GONE, Cue.AILING),
     ),
     Phase.READY: _row(
         {
@@ -154,7 +156,7 @@ TABLE: Mapping[Phase, Mapping[Cue, Move | None]] = {
             Cue.ABORT: _UNDO_WHAT_RUNS,
             Cue.STOP: _STOP,
         },
-        ignored=(*_VERIFYING, Cue.SPAWNED, *_STEERING, Cue.LAPSED, Cue.QUIET, Cue.GONE),
+        ignored=(*_VERIFYING, Cue.SPAWNED, *_STEERING, Cue.LAPSED, Cue.QUIET, Cue.GONE, Cue.AILING),
     ),
     Phase.SHIFT: _row(
         {
@@ -165,12 +167,13 @@ TABLE: Mapping[Phase, Mapping[Cue, Move | None]] = {
             Cue.ABORT: _ABORT,
             Cue.STOP: _STOP,
         },
-        ignored=(*_VERIFYING, *_CANDIDATE_RISING, Cue.QUIET, Cue.GONE),
+        ignored=(*_VERIFYING, *_CANDIDATE_RISING, Cue.QUIET, Cue.GONE, Cue.AILING),
     ),
     Phase.PROBATION: _row(
         {
             Cue.LAPSED: Move(moves.pass_probation, (END, Phase.SETTLE)),
             Cue.DIED: _RETURN,
+            Cue.AILING: Move(retreat.leave_who_ails, (Phase.RETURN, Phase.WITHDRAW)),
             Cue.ABORT: Move(retreat.abort_probation, (Phase.RETURN, Phase.WITHDRAW)),
             Cue.STOP: _STOP,
         },
@@ -181,6 +184,7 @@ TABLE: Mapping[Phase, Mapping[Cue, Move | None]] = {
             Cue.QUIET: Move(moves.commit, (END,)),
             Cue.LAPSED: Move(moves.commit, (END,)),
             Cue.DIED: _RETURN,
+            Cue.AILING: Move(retreat.leave_who_ails, (Phase.RETURN,)),
             Cue.ABORT: _ABORT,
             Cue.STOP: _STOP,
         },
@@ -195,7 +199,7 @@ TABLE: Mapping[Phase, Mapping[Cue, Move | None]] = {
             Cue.ABORT: Move(retreat.join, (Phase.RETURN,)),
             Cue.STOP: _STOP,
         },
-        ignored=(*_VERIFYING, *_CANDIDATE_RISING, Cue.DIED, Cue.QUIET),
+        ignored=(*_VERIFYING, *_CANDIDATE_RISING, Cue.DIED, Cue.QUIET, Cue.AILING),
     ),
     Phase.WITHDRAW: _row(
         {
@@ -205,6 +209,6 @@ TABLE: Mapping[Phase, Mapping[Cue, Move | None]] = {
             Cue.ABORT: Move(retreat.join, (Phase.WITHDRAW,)),
             Cue.STOP: _STOP,
         },
-        ignored=(*_VERIFYING, Cue.SPAWNED, Cue.READY, *_STEERING, Cue.LAPSED, Cue.QUIET),
+        ignored=(*_VERIFYING, Cue.SPAWNED, Cue.READY, *_STEERING, Cue.LAPSED, Cue.QUIET, Cue.AILING),
     ),
 }

@@ -15,6 +15,7 @@ from supervisor.core.policy import Policy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from supervisor.core.launch import Launch
     from supervisor.core.outcome import Outcome
 
 
@@ -93,6 +94,10 @@ class Reason(StrEnum):
     NOTHING_TO_ABORT = "no handoff is under way"
     NOT_CURRENT = "not the current release"
     OTHER_LISTENERS = "the listeners have changed"
+    HUNG = "hung"
+    UNHEALTHY = "failed its health probe"
+    OUTGROWN = "uses more memory than it may"
+    AGED = "as old as it may get"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,48 +127,6 @@ class Exit:
         if self.status is not None:
             return f"exit status {self.status}"
         return "exit status unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listen:
-    """A listener as it is configured. What it means to the kernel is `linux.address`'s affair."""
-
-    name: str
-    address: str
-    mode: str = "reuseport"
-    backlog: int = 4096
-    v6only: bool | None = None
-    options: tuple[tuple[str, str | int], ...] = ()
-    """What only some kinds of listeners have, by key."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """How a server is run: the whole of what was configured, with the file pinned."""
-
-    argv: tuple[str, ...]
-    listen: tuple[Listen, ...] = ()
-    """Its listeners, in the order of its file descriptors."""
-    environment: tuple[tuple[str, str], ...] = ()
-    directory: str = "/"
-    user: str | None = None
-    group: str | None = None
-    umask: int | None = None
-    groups: tuple[str, ...] | None = None
-    """Supplementary ones; None: the user's own."""
-    capabilities: tuple[str, ...] | None = None
-    """By their names without the prefix; None: the supervisor's own ambient ones."""
-    limits: tuple[tuple[str, int, int], ...] = ()
-    """RLIMIT name without its prefix, soft, hard; -1 is unlimited."""
-    nice: int | None = None
-    oom_score_adj: int | None = None
-    dialects: tuple[str, ...] = ()
-    """In which others' words, beside ours, it is told what it has."""
-    stdin: str | None = None
-    """The listener that is its standard input, too."""
-    stdout: str | None = None
-    """A file that output is appended to; None: wherever the supervisor's goes."""
-    stderr: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +163,8 @@ class Ask(StrEnum):
 
     UPGRADE = "upgrade"
     ROLLBACK = "rollback"
+    REPLACE = "replace"
+    """By a fresh copy of what serves. The service itself asks for that, and nobody else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,11 +174,33 @@ class Request:
     id: str
     ask: Ask = Ask.UPGRADE
     way: str = "signal"
-    """signal or control"""
+    """signal or control; health or recycle, where the service itself asks"""
     uid: int | None = None
     pid: int | None = None
     if_current: str | None = None
     """The release that is to be serving when this is taken up; with another it is refused."""
+    because: str = ""
+    """Why the service itself asks."""
+
+
+_AILING = frozenset({Reason.HUNG, Reason.UNHEALTHY})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How a process fares that serves."""
+
+    watchdog: float | None = None
+    """Seconds that it may be silent, from its first WATCHDOG=1 on. None: it has sent none; 0: it wants no watchdog."""
+    ailment: Failure | None = None
+    """Why it is to be replaced."""
+    since: float | None = None
+    """When that was found, or found to be over."""
+
+    @property
+    def fit(self) -> bool:
+        """Whether it serves as it should, though it may be one to be recycled."""
+        return self.ailment is None or self.ailment.reason not in _AILING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +234,7 @@ class Generation:
     failures: int = 0
     """Deaths in a row, none of them after a good while of service."""
     last_exit: str | None = None
+    health: Health = Health()
 
     @property
     def accepts(self) -> bool:
@@ -300,6 +288,10 @@ class State:
     """A generation of this service has once said that it was ready: from then on silence is not readiness."""
     last_generation: int = 0
     last_handoff: int = 0
+    replacements: int = 0
+    """Handoffs in a row that the service itself has asked for."""
+    replace_at: float | None = None
+    """When it may ask for another; None: at once."""
     concluded: Outcome | None = None
     """How the last handoff ended: a supervisor that dies before it has told that is followed by one that does."""
     killed: bool = False

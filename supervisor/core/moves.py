@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from supervisor.core import events, generation
 from supervisor.core.course import candidate_of, conclude, enter, failure_in, predecessor_of
 from supervisor.core.effects import Steer
-from supervisor.core.model import Failure, Handoff, Life, Phase, Reason, Role
+from supervisor.core.model import Ask, Failure, Handoff, Life, Phase, Reason, Role
 from supervisor.core.outcome import Result
 from supervisor.core.policy import STEER_AGAIN, probation_of
 from supervisor.core.retreat import go_back
@@ -142,7 +142,9 @@ def commit(turn: Turn, handoff: Handoff, event: Event) -> None:
     del event
     predecessor = predecessor_of(turn, handoff)
     candidate = candidate_of(turn, handoff)
-    same = predecessor.release.same_file(candidate.release) and predecessor.release.launch == candidate.release.launch
+    same_run = predecessor.release.launch == candidate.release.launch
+    same = same_run and predecessor.release.same_file(candidate.release)
+    same |= handoff.request.ask is Ask.REPLACE
     turn.state = replace(
         turn.state,
         policy=handoff.policy or turn.state.policy,

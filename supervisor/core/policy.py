@@ -16,6 +16,9 @@ STEER_AGAIN = 1.0
 _MOST_DOUBLINGS = 64
 """Of the restart delay: more than any longest delay needs."""
 
+_MOST_OF_IT = 0.9
+"""Of the age at which one is recycled: who lives to see that was well."""
+
 LONGEST_EXTENSION = 10
 """EXTEND_TIMEOUT_USEC may take a deadline to this many times what was configured, and no further."""
 
@@ -54,6 +57,20 @@ class WarmUp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HealthProbe:
+    """What a generation is asked again and again while it serves."""
+
+    http: HttpCheck | None = None
+    """None: it has to accept a connection."""
+    interval: float = 10.0
+    """Seconds from one answer to the next question."""
+    timeout: float = 5.0
+    """Seconds that it has to answer."""
+    failures: int = 3
+    """In a row, after which it ails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """The configured numbers, in seconds."""
 
@@ -77,7 +94,17 @@ class Policy:
     restart_limit: int = 5
     """Deaths in a row after which the service is said to be failing, and started at the longest delay only."""
     restart_window: float = 60.0
-    """Service of this length makes earlier deaths forgotten."""
+    """Service of this length makes earlier deaths forgotten, and earlier replacements."""
+    watchdog: float | None = None
+    """A generation that has sent WATCHDOG=1 once, and then none for so long, hangs."""
+    health_probe: HealthProbe | None = None
+    health_delay: float = 10.0
+    """Before the second replacement in a row that the service itself asks for; doubled for each further one."""
+    health_longest: float = 600.0
+    recycle_memory: int | None = None
+    """Bytes. Who uses more is replaced by a fresh copy."""
+    recycle_age: float | None = None
+    """Seconds. Who has been ready for so long is, too."""
 
 
 def restart_after(failures: int, policy: Policy) -> float:
@@ -91,6 +118,17 @@ def restart_after(failures: int, policy: Policy) -> float:
         return policy.restart_longest
     doublings = min(failures - 2, _MOST_DOUBLINGS)
     return min(policy.restart_longest, policy.restart_delay * 2.0**doublings)
+
+
+def replace_after(replacements: int, policy: Policy) -> float:
+    """Seconds to wait before the service asks for another replacement, after that many in a row (at least one)."""
+    doublings = min(replacements - 1, _MOST_DOUBLINGS)
+    return min(policy.health_longest, policy.health_delay * 2.0**doublings)
+
+
+def well_enough(policy: Policy) -> float:
+    """Seconds of good health that make earlier replacements forgotten."""
+    return min(policy.restart_window, _MOST_OF_IT * (policy.recycle_age or policy.restart_window))
 
 
 def is_failing(failures: int, policy: Policy) -> bool:

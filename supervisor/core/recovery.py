@@ -149,4 +149,5 @@ def begun_anew(was: State, policy: Policy, told: int, at: float) -> tuple[State,
         conclude(turn, was.handoff, Result.ROLLED_BACK, Failure(Reason.INTERRUPTED))
     elif was.concluded is not None and was.concluded.handoff > told:
         turn.emit(Conclude(was.concluded))
-    return replace(turn.state, policy=policy, generations=(), last_generation=0), tuple(turn.effects)
+    anew = replace(turn.state, policy=policy, generations=(), last_generation=0, replacements=0, replace_at=None)
+    return anew, tuple(turn.effects)

@@ -83,6 +83,17 @@ def abort_probation(turn: Turn, handoff: Handoff, event: Event) -> None:
         turn.emit(Refuse(event.request, Failure(Reason.NO_WAY_BACK, why)))
 
 
+def leave_who_ails(turn: Turn, handoff: Handoff, event: Event) -> None:
+    """Only for one that is well: else the candidate stays, and is replaced when this is over."""
+    predecessor = predecessor_of(turn, handoff)
+    if not predecessor.health.fit:
+        return
+    if handoff.exclusive:
+        _withdraw(turn, replace(handoff, failure=failure_in(event)), event)
+    elif predecessor.life is Life.READY:
+        go_back(turn, handoff, event)
+
+
 def steer_again(turn: Turn, handoff: Handoff, event: Event) -> None:
     """There is nothing else to do than to try again."""
     del event

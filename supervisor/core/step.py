@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from supervisor.core import events, generation, handoff
+from supervisor.core import events, generation, handoff, health
 from supervisor.core.effects import Effect, End, Refuse
 from supervisor.core.handoff import Cue
 from supervisor.core.model import Ask, Failure, Life, Mode, Phase, Reason, Request, Role, State
@@ -52,6 +52,19 @@ def step(state: State, event: events.Event) -> tuple[State, tuple[Effect, ...]]:
             _generation(turn, event)
         case events.HandoffEvent():
             _handoff(turn, event)
+        case events.HealthEvent():
+            _health(turn, event)
+        case _:
+            _service(turn, event)
+    health.count(turn, state)
+    _take_up_pending(turn)
+    health.take_up(turn)
+    _end_when_empty(turn, state)
+    return turn.state, tuple(turn.effects)
+
+
+def _service(turn: Turn, event: events.Event) -> None:
+    match event:
         case events.Begun():
             _begin(turn, event)
         case events.Asked():
@@ -66,9 +79,6 @@ def step(state: State, event: events.Event) -> tuple[State, tuple[Effect, ...]]:
             _digested(turn, event)
         case _:
             raise AssertionError(event)
-    _take_up_pending(turn)
-    _end_when_empty(turn, state)
-    return turn.state, tuple(turn.effects)
 
 
 def _generation(turn: Turn, event: events.GenerationEvent) -> None:
@@ -97,6 +107,12 @@ def _handoff(turn: Turn, event: events.HandoffEvent) -> None:
     if isinstance(event, events.Steered):
         turn.state = replace(turn.state, target=event.sockets)
     handoff.step(turn, _HANDOFF_CUES[type(event)], event)
+
+
+def _health(turn: Turn, event: events.HealthEvent) -> None:
+    heeded, under_way = health.step(turn, event), turn.state.handoff
+    if heeded and isinstance(event, events.Ailing) and under_way and event.generation == under_way.candidate:
+        handoff.step(turn, Cue.AILING, event)
 
 
 def _begin(turn: Turn, event: events.Begun) -> None:
@@ -131,9 +147,13 @@ def _is_known(state: State, request: Request) -> bool:
 
 
 def _keep_or_join(turn: Turn, event: events.Asked) -> None:
-    """A rollback is taken up at once where the old generation stands by or the way back is under way."""
+    """A rollback is taken up at once where the old generation stands by or the way back is under way.
+
+    Not where a copy replaces what ails: the release that served before is neither of the two.
+    """
     under_way, request = turn.state.handoff, event.request
     back = under_way is not None and request.ask is Ask.ROLLBACK and under_way.phase in _STANDS_BY | _GOES_BACK
+    back = back and under_way is not None and under_way.request.ask is not Ask.REPLACE
     if under_way is None or not back:
         _displace_pending(turn, request)
         turn.state = replace(turn.state, pending=request)

@@ -10,7 +10,7 @@ from supervisor.linux.listener import parse_address
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from supervisor.core.model import Listen
+    from supervisor.core.launch import Listen
     from supervisor.linux.address import Address
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from supervisor.core.model import Launch
+    from supervisor.core.launch import Launch
 
 FIRST_FD = 3
 
@@ -53,6 +53,8 @@ class Run:
     """The smallest number that no other living child has."""
     notify_path: Path
     ack_path: Path | None
+    watchdog: float | None = None
+    """Seconds within which it is to send WATCHDOG=1 (the held process adds WATCHDOG_PID); None: it is not watched."""
 
 
 def handed(launch: Launch, names: Sequence[str], addresses: Sequence[str]) -> list[Handed]:
@@ -76,6 +78,8 @@ def environment(run: Run, sockets: Sequence[Handed], dialects: Sequence[str]) ->
         "GAPLESS_GENERATION": str(run.generation),
         "GAPLESS_RELEASE": run.release,
     }
+    if run.watchdog is not None:
+        told["WATCHDOG_USEC"] = str(max(1, round(run.watchdog * 1e6)))
     if EINHORN in dialects:
         told |= _einhorn(run, sockets)
     if SERVER_STARTER in dialects:

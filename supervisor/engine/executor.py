@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from supervisor.core import effects, events
+from supervisor.core.generation import policy_for
 from supervisor.core.model import Failure, Mode, Process, Reason
 from supervisor.engine import contract
 from supervisor.engine.addresses import addresses
@@ -25,7 +26,8 @@ from supervisor.linux.spawn import Command, FdWindow, Held, spawn
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from supervisor.core.model import Generation, Launch, Release, State
+    from supervisor.core.launch import Launch
+    from supervisor.core.model import Generation, Release, State
     from supervisor.engine.instances import Channel, Instances
     from supervisor.engine.loop import Engine
     from supervisor.engine.losses import Losses
@@ -133,6 +135,7 @@ class Executor:
                 index=index,
                 notify_path=channel.notify_path,
                 ack_path=channel.ack_path,
+                watchdog=self._watchdog(effect.generation),
             )
             command = self._command(launch, user, run, self._handed(launch, effect.sockets))
             held = spawn(command, [*(each.fileno() for each in sockets), channel.child_end], self.window)
@@ -142,6 +145,10 @@ class Executor:
         instance = Instance(effect.generation, effect.run, held, channel, index)
         channel.listen(held.child.pid, lambda fields: self._said(instance, fields))
         return release, instance
+
+    def _watchdog(self, generation: int) -> float | None:
+        found = self.engine.state.find(generation)
+        return None if found is None else policy_for(self.engine.state, found).watchdog
 
     def _handed(self, launch: Launch, member: int) -> list[contract.Handed]:
         places = self.listeners.of(member)
@@ -231,14 +238,24 @@ class Executor:
         """A message by sd_notify. READY is heard by who waits for it."""
         if "STATUS" in fields:
             instance.saying = fields["STATUS"][:_LONGEST_STATUS]
-        extension = fields.get("EXTEND_TIMEOUT_USEC", "")
-        if extension.isascii() and extension.isdigit():
-            now, extension = self.engine.now(), extension.lstrip("0")[:_MOST_DIGITS] or "0"
-            self.engine.post(
-                events.Extended(
-                    at=now, generation=instance.generation, run=instance.run, until=now + int(extension) / 1e6
-                )
-            )
+        about, now = {"generation": instance.generation, "run": instance.run}, self.engine.now()
+        extension, period = _seconds(fields.get("EXTEND_TIMEOUT_USEC")), _seconds(fields.get("WATCHDOG_USEC"))
+        if extension is not None:
+            self.engine.post(events.Extended(at=now, **about, until=now + extension))
+        if period is not None or fields.get("WATCHDOG") == "1":
+            instance.pinged_at = now
+            instance.pinged.set()
+            self.engine.post(events.Pinged(at=now, **about, period=period))
+        if fields.get("WATCHDOG") == "trigger":
+            failure = Failure(Reason.HUNG, "it says so itself (WATCHDOG=trigger)")
+            self.engine.post(events.Ailing(at=now, **about, failure=failure))
+
+
+def _seconds(said: str | None) -> float | None:
+    """Of a number of microseconds; None if it is none."""
+    if said is None or not (said.isascii() and said.isdigit()):
+        return None
+    return int(said.lstrip("0")[:_MOST_DIGITS] or "0") / 1e6
 
 
 def _user(launch: Launch) -> pwd.struct_passwd | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from supervisor.linux import errand, process
@@ -46,6 +46,9 @@ class Channel(Protocol):
     def pipe_inode(self) -> int | None:
         """By which a later supervisor finds the pipe, if a word may still come by it."""
 
+    def hear(self) -> None:
+        """Take what has been said and waits."""
+
     def heard_before(self, how: str) -> None:
         """An earlier supervisor has heard its word."""
 
@@ -73,6 +76,10 @@ class Instance:
     """Whether an earlier supervisor has made it: if that is another process, it is not our child, nor its orphans."""
     saying: str = ""
     """The last STATUS= it sent."""
+    pinged_at: float = 0.0
+    """When it sent its last WATCHDOG=1, by the clock of events."""
+    pinged: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by each of them."""
 
     @property
     def pid(self) -> int:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from supervisor.core.model import Exit, Generation, Listen
+    from supervisor.core.launch import Listen
+    from supervisor.core.model import Exit, Generation
     from supervisor.engine.heritage import Heritage, Listened
     from supervisor.linux.address import Socket
     from supervisor.linux.handed import Handed

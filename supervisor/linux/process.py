@@ -210,6 +210,15 @@ def alive(pid: int) -> bool:
     return bool(fields) and fields[0] not in {b"Z", b"X"}
 
 
+def resident(pids: Iterable[int]) -> int:
+    """Bytes of memory that these processes have (proc(5), statm); pages that they share count once for each."""
+    pages = 0
+    for pid in pids:
+        with suppress(OSError):
+            pages += int(Path(f"/proc/{pid}/statm").read_bytes().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def send(pid: int, number: int) -> None:
     """Send a signal to a pid that is our descendant; nothing happens if it is no more."""
     with suppress(ProcessLookupError, PermissionError):

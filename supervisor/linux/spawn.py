@@ -55,6 +55,7 @@ _SHIM = r"""
 read -r LISTEN_PID || exit 125
 {{ printf %s {held} >/proc/self/comm; }} 2>/dev/null
 unset PWD OLDPWD SHLVL
+[ -z "${{WATCHDOG_USEC-}}" ] || export WATCHDOG_PID=$$
 LISTEN_PID=$$ exec "$@" <{stdin}
 """
 

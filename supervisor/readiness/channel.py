@@ -105,6 +105,10 @@ class Channel:
         """Whether the child may have spoken to nobody: it closed the pipe while no supervisor was there to read it."""
         return self._ends.read is None and not self._pipe.done()
 
+    def hear(self) -> None:
+        """Take the sd_notify messages that wait, some at least."""
+        self._read_notify()
+
     def heard_before(self, how: str) -> None:
         """An earlier supervisor has heard its word."""
         {"pipe": self._pipe, "notify": self._notified, "einhorn": self._acked}[how].set_result(how)

@@ -101,13 +101,13 @@ async def well(door: Door, check: HttpCheck, tell: Callable[[str], None]) -> Non
     """
     in_a_row, told = 0, ""
     while True:
-        fault = await _fault(door, check)
-        in_a_row = 0 if fault else in_a_row + 1
+        wrong = await fault(door, check)
+        in_a_row = 0 if wrong else in_a_row + 1
         if in_a_row >= check.successes:
             return
-        if fault and fault != told:
-            tell(fault)
-            told = fault
+        if wrong and wrong != told:
+            tell(wrong)
+            told = wrong
         await asyncio.sleep(check.interval)
 
 
@@ -128,7 +128,7 @@ async def warm_up(door: Door, wanted: WarmUp) -> Warmth:
     return Warmth(answered, failed)
 
 
-async def _fault(door: Door, check: HttpCheck) -> str:
+async def fault(door: Door, check: HttpCheck) -> str:
     """What is wrong with its answer; empty if nothing is."""
     about = f"GET {check.path} on {check.listener}"
     try:

@@ -15,7 +15,7 @@ from supervisor.errors import ReleaseError
 from supervisor.releases.preflight import check_format
 
 if TYPE_CHECKING:
-    from supervisor.core.model import Launch
+    from supervisor.core.launch import Launch
 
 
 def pin(launch: Launch) -> Release:

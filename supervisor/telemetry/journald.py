@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SOCKET: Final = "/run/systemd/journal/socket"
 
 MESSAGE_IDS: Final = {
+    "generation_ailing": "ea83a45f37444dd59970e06c7b986403",
     "generation_down": "4fb166a02d55406bbe9d976d0c365674",
     "generation_ended": "fc6a8a510fbc4ea883a07c30fc091344",
     "generation_killed": "fd3e068c39434d5b8aad396b6e5fc93c",
@@ -32,12 +33,14 @@ MESSAGE_IDS: Final = {
     "generation_spoke": "1612906fdfb64b859758a95f8157f8f0",
     "generation_started": "d33b5feb729645828d495678fa848cfa",
     "generation_told": "a27c9d0ecaab483b8d333bdb93f28a77",
+    "generation_well": "c18d0109e17f4e0097e70f404e65872d",
     "handoff_began": "0939642226784e22ba0dd71fa2f3df40",
     "handoff_ended": "c8cf8c2446b14558a5cd9c42f795ec42",
     "leaving": "c211ef8180d94e248ceb0ce34d4fc011",
     "phase": "b70cddb271c24d8ebb7f8741e83d2688",
     "queue_migrated": "5a5980b9026a4cd6ae287648f064f5fa",
     "queue_reset": "efaff6c4a499496480c42ddce6dd807b",
+    "replacement_due": "490247ad1edf480e965a1d9aa2862e2d",
     "request_kept": "e2ee0d2223ee4f628ea38d505ae1b189",
     "request_refused": "536d9f67349e42ae852a261d019a39ee",
     "restart_due": "15df5afe7dc145a3bd3dbff15e596901",

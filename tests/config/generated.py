@@ -86,6 +86,11 @@ RIGHT = table(
         "handoff": table({}, {"mode": MODES, "probation": DURATIONS | st.just("0s")}),
         "drain": table({}, {"signal": st.sampled_from(["TERM", "SIGQUIT", "int"]), "limit": st.integers(1, 100)}),
         "restart": table({}, {"delay": DURATIONS, "limit": st.integers(1, 1000), "longest": DURATIONS}),
+        "health": st.one_of(
+            table({}, {"watchdog": DURATIONS, "probe": st.just("accept"), "interval": DURATIONS}),
+            table({"probe": st.just("http")}, {"http": table({}, {"path": st.just("/x"), "status": STATUSES})}),
+        ),
+        "recycle": table({}, {"memory": st.sampled_from(["512MiB", "0.5GiB", "1TiB"]), "age": DURATIONS}),
         "stop": table({}, {"timeout": DURATIONS}),
         "control": table({}, {"socket": st.just("/run/x.sock")}),
     },

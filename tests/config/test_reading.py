@@ -59,7 +59,7 @@ def refusal(path: Path, text: str | bytes) -> str:
         ),
         (
             BOTH + 'mode = "shared"\n[ready]\nmethod = "http"\n',
-            "is a socket of all generations, so that another than the candidate may answer there",
+            "is a socket of all generations, so that another than is meant may answer there",
         ),
         (BOTH + LISTEN, 'listen: address = "127.0.0.1:8080" is there 2 times: want it once'),
         (BOTH + "[ready]\ntimeout = 30\n", 'ready.timeout = 30: want it in quotes and with a unit: "500ms", "30s"'),

@@ -8,7 +8,8 @@ import pytest
 
 from supervisor.control.desk import KEPT, Desk, Promise
 from supervisor.core import effects
-from supervisor.core.model import Failure, Launch, Phase, Reason, Release, Request
+from supervisor.core.launch import Launch
+from supervisor.core.model import Failure, Phase, Reason, Release, Request
 from supervisor.core.outcome import Outcome, Result
 
 RELEASE = Release(id="r", path="/r", device=1, inode=1, size=1, mtime_ns=1, launch=Launch(argv=("/r",)))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from supervisor.core import effects, events
-from supervisor.core.model import Life, Mode, Phase, Role
+from supervisor.core.model import Ask, Failure, Life, Mode, Phase, Reason, Role
 from supervisor.core.outcome import Result
 from supervisor.core.step import step
 
@@ -38,7 +38,9 @@ def watched(before: World, event: events.Event) -> tuple[World, tuple[effects.Ef
     return world, wanted
 
 
-def check_effect(before: World, world: World, event: events.Event, effect: effects.Effect) -> None:
+def check_effect(  # noqa: C901 - one a kind
+    before: World, world: World, event: events.Event, effect: effects.Effect
+) -> None:
     """Judge an effect at the moment that it is asked for. `world` has the new state and the effects before this one."""
     match effect:
         case effects.Spawn():
@@ -56,12 +58,21 @@ def check_effect(before: World, world: World, event: events.Event, effect: effec
         case effects.Conclude():
             _check_conclude(before, world, effect)
         case effects.End():
-            assert not before.ended, "it ends once"
-            assert world.state.mode is not Mode.RUNNING, "it ends only when told to"
+            _check_end(before, world)
+        case effects.Refuse(failure=Failure(reason=Reason.DISPLACED)):
+            assert isinstance(event, events.Asked), "nobody is displaced by the service itself"
         case effects.Forget():
-            forgotten = {run for number, run in world.alive if number == effect.generation}
-            stopping = world.state.mode is Mode.STOPPING
-            assert not forgotten or stopping, "what lives is not forgotten"
+            _check_forget(world, effect)
+
+
+def _check_end(before: World, world: World) -> None:
+    assert not before.ended, "it ends once"
+    assert world.state.mode is not Mode.RUNNING, "it ends only when told to"
+
+
+def _check_forget(world: World, effect: effects.Forget) -> None:
+    forgotten = {run for number, run in world.alive if number == effect.generation}
+    assert not forgotten or world.state.mode is Mode.STOPPING, "what lives is not forgotten"
 
 
 def _check_spawn(world: World, effect: effects.Spawn) -> None:
@@ -223,6 +234,7 @@ def _check_processes(world: World) -> None:
 
 def _check_generation(world: World, each: Generation) -> None:
     running = world.state.mode is Mode.RUNNING
+    assert each.health.ailment is None or each.ready_at is not None, "who ails has been well"
     process = (each.number, each.run)
     assert (each.process is None) == (each.life in {Life.DOWN, Life.SPAWNING}), "a life has its process"
     match each.life:
@@ -260,6 +272,8 @@ def _check_handoff(world: World, handoff: Handoff) -> None:
         return
     assert candidate is not None, "a candidate is kept until its handoff ends"
     assert candidate.role is (Role.SERVING if stands_by else Role.CANDIDATE)
+    if handoff.request.ask is Ask.REPLACE:
+        assert candidate.release.same_file(predecessor.release), "a replacement is of the same release"
     _check_phase(world, handoff, candidate)
 
 
@@ -313,7 +327,8 @@ def check_change(before: World, after: World, event: events.Event) -> None:
         assert isinstance(event, (events.StopAsked, events.LeaveAsked)), "only who is told to stop stops"
     if old.handoff is not None and new.handoff is None and new.mode is Mode.RUNNING:
         _check_served(before, after, old.handoff)
-    _check_way_back(before, after)
+    _check_way_back(before, after, event)
+    _check_replacement(before, after, event)
     for each in old.generations:
         _check_gone(before, after, each, event)
 
@@ -330,7 +345,20 @@ def _check_served(before: World, after: World, handoff: Handoff) -> None:
     assert before.state.find(serving.number) is not None, "who serves was there before"
 
 
-def _check_way_back(before: World, after: World) -> None:
+def _check_replacement(before: World, after: World, event: events.Event) -> None:
+    """When the service itself asks."""
+    old, new = before.state, after.state
+    if new.handoff is None or new.last_handoff == old.last_handoff or new.handoff.request.ask is not Ask.REPLACE:
+        return
+    ill = new.find(new.handoff.predecessor)
+    assert ill is not None
+    assert ill.health.ailment is not None, "only who ails is replaced"
+    assert ill.life is Life.READY, "only who serves is replaced"
+    due = isinstance(event, events.ReplaceDue) or (old.handoff and old.handoff.request.ask is not Ask.REPLACE)
+    assert old.replace_at is None or due, "a replacement waits for its time"
+
+
+def _check_way_back(before: World, after: World, event: events.Event) -> None:
     old, new = before.state.handoff, after.state.handoff
     if old is None or new is None or (old.phase is Phase.RETURN) is (new.phase is Phase.RETURN):
         return
@@ -340,6 +368,8 @@ def _check_way_back(before: World, after: World) -> None:
     assert candidate is not None
     assert predecessor is not None
     assert predecessor.life is Life.READY or candidate.life is Life.DOWN, "who serves is not given up for nobody"
+    if isinstance(event, events.Ailing):
+        assert predecessor.health.fit, "who ails is not given up for another who does"
 
 
 def _check_gone(before: World, after: World, each: Generation, event: events.Event) -> None:

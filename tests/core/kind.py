@@ -46,8 +46,9 @@ def _is_ending(world: World, event: events.Exited) -> bool:
 
 
 def first_deadline(world: World) -> events.Event | None:
-    """The deadline that passes next, at its own time."""
-    return min((each.event for each in deadlines(world.state)), key=lambda event: event.at, default=None)
+    """The deadline that passes next, at its own time. That somebody gets too old is none: it would never be calm."""
+    due = (each.event for each in deadlines(world.state) if not isinstance(each.event, events.Ailing))
+    return min(due, key=lambda event: event.at, default=None)
 
 
 def onward(world: World, at: float, reality: Reality) -> Iterator[tuple[World, float]]:
@@ -69,7 +70,12 @@ def calm(world: World) -> bool:
     if state.handoff is not None or state.pending is not None or len(state.generations) != 1 or world.outstanding:
         return False
     (only,) = state.generations
-    return only.life is Life.READY and world.kernel == only.sockets and world.alive == {(only.number, only.run)}
+    return (
+        only.life is Life.READY
+        and only.health.ailment is None
+        and world.kernel == only.sockets
+        and world.alive == {(only.number, only.run)}
+    )
 
 
 def finished(world: World) -> bool:

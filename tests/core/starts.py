@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from supervisor.core import events
-from supervisor.core.model import Ask, Exit, Process, Request
+from supervisor.core.model import Ask, Exit, Failure, Process, Reason, Request
 from tests.core.invariants import take
-from tests.core.world import EXCLUSIVE, NO_PROBATION, POLICY, RELEASES, Bounds, World
+from tests.core.world import EXCLUSIVE, GUARDED, NO_PROBATION, POLICY, RELEASES, WATCHED, Bounds, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,6 +138,50 @@ def withdrawing() -> World:
     return replace(world, asked=0)
 
 
+def ails(world: World, generation: int, reason: Reason = Reason.HUNG, at: float = 0.0) -> World:
+    """It does not serve as it should."""
+    found = world.state.find(generation)
+    assert found is not None
+    return take(world, events.Ailing(at=at, generation=generation, run=found.run, failure=Failure(reason)))
+
+
+WATCHED_ALONE = replace(WATCHED, exclusive=True)
+
+
+def guarded(policy: Policy = GUARDED) -> World:
+    """A server serves that sends pings."""
+    return take(serving(policy), events.Pinged(at=0.0, generation=1, run=1))
+
+
+def replacing() -> World:
+    """It hangs, and a fresh copy of it is on its way."""
+    world = ails(guarded(), 1)
+    (only,) = world.state.generations
+    return take(world, events.Verified(at=0.0, handoff=1, release=only.release, policy=GUARDED))
+
+
+def replaced_on_probation() -> World:
+    """The copy has come as far as its probation."""
+    world = up(replacing(), 2)
+    return take(world, events.Steered(at=0.0, handoff=1, sockets=2))
+
+
+def guarded_on_probation() -> World:
+    """An upgrade of it has come as far as its probation, and it still is well."""
+    return shifted(guarded(WATCHED), WATCHED)
+
+
+def replacing_exclusively() -> World:
+    """A server that cannot run twice hangs, and has been told to make way for a fresh copy."""
+    world = ails(replace(serving(WATCHED_ALONE), alone=True), 1)
+    (only,) = world.state.generations
+    return take(world, events.Verified(at=0.0, handoff=1, release=only.release, policy=WATCHED_ALONE))
+
+
+KEPT_GUARDED = Bounds(asks=1, found=((RELEASES[1], GUARDED),))
+KEPT_WATCHED = Bounds(asks=1, found=((RELEASES[1], WATCHED),))
+GUARDED_ALONE = Bounds(asks=1, found=((RELEASES[1], WATCHED_ALONE),))
+
 EITHER_MODE = Bounds(asks=2, found=((RELEASES[1], POLICY), (RELEASES[1], EXCLUSIVE)))
 ALONE = Bounds(asks=2, found=((RELEASES[1], EXCLUSIVE),))
 
@@ -167,4 +211,8 @@ STARTS = (
     Start("exclusive, withdrawing", withdrawing, 8, ALONE, 500),
     Start("either mode, serving", serving, 8, EITHER_MODE, 2_000),
     Start("either mode, exclusive so far", lambda: serving(EXCLUSIVE), 8, EITHER_MODE, 2_000),
+    Start("guarded", guarded, 8, KEPT_GUARDED, 12_000),
+    Start("guarded, replacing", replacing, 8, KEPT_GUARDED, 15_000),
+    Start("guarded, in probation", guarded_on_probation, 8, KEPT_WATCHED, 11_000),
+    Start("guarded, replacing exclusively", replacing_exclusively, 8, GUARDED_ALONE, 800),
 )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from supervisor.core import effects, events
-from supervisor.core.model import Ask, Failure, Listen, Mode, Phase, Reason, Request, State
+from supervisor.core.launch import Listen
+from supervisor.core.model import Ask, Failure, Mode, Phase, Reason, Request, State
 from supervisor.core.outcome import Result
 from supervisor.core.step import step
 from tests.core.invariants import take, watched

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from supervisor.core import events, handoff
-from supervisor.core.model import Life, Mode, Phase, Role
+from supervisor.core.health import replaced_at
+from supervisor.core.model import Ask, Life, Mode, Phase, Role
 from supervisor.core.step import step
 from tests.core.explore import Explored, explore
 from tests.core.invariants import take
@@ -76,6 +77,10 @@ def _predecessor_life(world: World) -> Life | None:
     return None if found is None else found.life
 
 
+def _replaces(world: World) -> bool:
+    return world.state.handoff is not None and world.state.handoff.request.ask is Ask.REPLACE
+
+
 def _lent(world: World) -> bool:
     return any(world.state.lent(each) for each in world.state.generations)
 
@@ -116,6 +121,19 @@ CENSUS: dict[str, Callable[[World], bool]] = {
         it.state.policy.exclusive and Role.DRAINING in _roles(it) and it.state.handoff is not None
     ),
     "what survived KILL": lambda it: any(each.life is Life.KILLED for each in it.state.generations),
+    "a replacement under way": lambda it: _replaces(it) and _phase(it) is Phase.READY,
+    "a replacement that waits for its time": lambda it: replaced_at(it.state) is not None,
+    "a request kept while a replacement is under way": lambda it: _replaces(it) and it.state.pending is not None,
+    "a candidate that ails where the old one does, too": lambda it: (
+        _phase(it) is Phase.PROBATION and sum(not each.health.fit for each in it.state.generations) > 1
+    ),
+    "on the way back from one that ails": lambda it: (
+        _phase(it) is Phase.RETURN and any(not each.health.fit for each in it.state.with_role(Role.CANDIDATE))
+    ),
+    "withdrawn since it ails": lambda it: (
+        _phase(it) is Phase.WITHDRAW and any(not each.health.fit for each in it.state.generations)
+    ),
+    "one that ails and is drained": lambda it: any(not each.health.fit for each in it.state.with_role(Role.DRAINING)),
     "stopping with three": lambda it: it.state.mode is Mode.STOPPING and len(it.state.generations) > 2,
     "stopped": finished,
     "left": lambda it: it.state.mode is Mode.LEFT,
@@ -162,6 +180,8 @@ def _misaddressed(world: World, event: events.Event) -> list[events.Event]:
         case events.GenerationEvent():
             runs = [replace(event, run=event.run + by) for by in (-1, 1)]
             return [*runs, replace(event, generation=0), replace(event, generation=99)]
+        case events.HealthEvent():
+            return [replace(event, run=event.run + 1), replace(event, generation=0), replace(event, generation=99)]
         case events.HandoffEvent():
             return [replace(event, handoff=under_way + by) for by in (-1, 1)]
         case _:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from supervisor.core import events, generation, handoff, moves, retreat
+from supervisor.core import due, events, generation, handoff, health, moves, retreat
 from supervisor.core import step as step_module
 from supervisor.core.effects import CloseSockets, Conclude, Kill, LetGo, Refuse, Spawn, Steer
 from supervisor.core.handoff import Cue, Move
-from supervisor.core.model import Handoff, Life, Phase, Role, State
+from supervisor.core.model import Ask, Failure, Handoff, Life, Phase, Reason, Request, Role, State
 from supervisor.core.turn import Turn
 from tests.core import starts
 from tests.core.explore import InvariantError, explore
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from supervisor.core.effects import Effect
     from supervisor.core.events import Event
-    from supervisor.core.model import Generation, Request
+    from supervisor.core.model import Generation
     from tests.core.world import World
 
     Patch = pytest.MonkeyPatch
@@ -293,6 +293,61 @@ def a_set_of_its_own(patch: Patch) -> None:
     move(patch, Phase.YIELD, Cue.GONE, moves.start)
 
 
+def kill_who_ails(patch: Patch) -> None:
+    def act(turn: Turn, event: events.HealthEvent) -> bool:
+        found = turn.state.find(event.generation)
+        if found is not None and isinstance(event, events.Ailing):
+            generation.kill(turn, found)
+        return original(turn, event)
+
+    original = health.step
+    patch.setattr(health, "step", act)
+
+
+def replace_without_a_pause(patch: Patch) -> None:
+    def take_up(turn: Turn) -> None:
+        before = turn.state
+        turn.state = replace(before, replace_at=None)
+        original(turn)
+        if turn.state.handoff is None:
+            turn.state = before
+
+    original = health.take_up
+    patch.setattr(health, "take_up", take_up)
+
+
+def displace_by_a_replacement(patch: Patch) -> None:
+    def take_up(turn: Turn) -> None:
+        serving, kept = turn.state.serving, turn.state.pending
+        if kept is not None and serving is not None and serving.health.ailment is not None:
+            turn.emit(Refuse(kept, Failure(Reason.DISPLACED)))
+            turn.state = replace(turn.state, pending=None)
+        original(turn)
+
+    original = step_module._take_up_pending
+    patch.setattr(step_module, "_take_up_pending", take_up)
+
+
+def replace_by_another_release(patch: Patch) -> None:
+    patch.setattr(due, "_recalled", lambda *_: RELEASES[1])
+
+
+def replace_who_is_well(patch: Patch) -> None:
+    patch.setattr(health, "_wanted", lambda state: state.serving if state.handoff is None else None)
+
+    def take_up(turn: Turn) -> None:
+        serving = turn.state.serving
+        ready = serving is not None and serving.life is Life.READY
+        if turn.state.handoff is None and ready:
+            handoff.begin(turn, Request(id="own", ask=Ask.REPLACE, way="health"))
+
+    patch.setattr(health, "take_up", take_up)
+
+
+def go_back_to_one_that_ails(patch: Patch) -> None:
+    move(patch, Phase.PROBATION, Cue.AILING, retreat.go_back)
+
+
 def beside_a_candidate() -> World:
     """Clients wait in the queue of one that drains, while a candidate is on its way."""
     return starts.verified(starts.asked(starts.lapsed(starts.shifted(starts.serving()))))
@@ -348,6 +403,12 @@ MUTANTS: tuple[tuple[Break, Callable[[], World], str], ...] = (
     (withdraw_the_old_one, starts.withdrawing, "who has served is started again"),
     (never_withdrawn, starts.withdrawing, "who makes way goes"),
     (give_up_the_candidate_for_the_dead, lambda: starts.shifted(starts.serving()), "nobody is given up for one"),
+    (kill_who_ails, starts.guarded, "what serves is not killed"),
+    (replace_without_a_pause, starts.replacing, "a replacement waits for its time"),
+    (displace_by_a_replacement, starts.replacing, "nobody is displaced by the service itself"),
+    (replace_by_another_release, lambda: starts.ails(starts.guarded(), 1), "a replacement is of the same release"),
+    (replace_who_is_well, starts.guarded, "only who ails is replaced"),
+    (go_back_to_one_that_ails, starts.replaced_on_probation, "who ails is not given up for another who does"),
     (a_set_of_its_own, starts.yielding, "clients wait for whoever comes"),
 )
 

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from supervisor.core import events, policy
-from supervisor.core.model import Ask, Exit, Life, Mode, Request, Role
+from supervisor.core.model import Ask, Exit, Failure, Life, Mode, Reason, Request, Role
 from supervisor.core.policy import KILL_AGAIN, Policy
 from tests.core.invariants import take
 from tests.core.kind import calm, finished, first_deadline, kindness, onward, stubbornness
-from tests.core.starts import begun, dies, up
-from tests.core.world import EXCLUSIVE, NO_PROBATION, POLICY, RELEASES, Bounds, World
+from tests.core.starts import ails, begun, dies, serving, up
+from tests.core.world import EXCLUSIVE, NO_PROBATION, POLICY, RELEASES, WATCHED, Bounds, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,6 +38,8 @@ policies = st.builds(
     drain_timeout=st.sampled_from([0.5, 30.0]),
     drain_limit=st.integers(1, 4),
     restart_limit=st.integers(1, 6),
+    watchdog=st.sampled_from([None, 1.0]),
+    recycle_age=st.sampled_from([None, 10.0]),
     ready_timeout=st.sampled_from([0.1, 30.0]),
 )
 
@@ -79,6 +81,11 @@ def _wishes(now: Moment) -> list[events.Event]:
         events.AbortAsked(at=0.0, request=Request(id=name)),
         events.Digested(at=0.0, release="a", sha256="0" * 64),
     ]
+    for each in now.world.state.generations:
+        wishes += [
+            events.Ailing(at=0.0, generation=each.number, run=each.run, failure=Failure(reason))
+            for reason in (Reason.HUNG, Reason.UNHEALTHY, Reason.AGED)
+        ]
     return wishes + [
         events.Extended(at=0.0, generation=each.number, run=each.run, until=now.at + 60.0)
         for each in now.world.state.generations
@@ -222,3 +229,50 @@ def test_the_serving_generation_is_started_again_on_the_same_sockets(run: int) -
         world = take(world, deadline)
     assert world.open == {1}
     assert next(world.state.with_role(Role.SERVING)).run == run
+
+
+@given(st.floats(0.1, 100.0), st.floats(1.0, 50.0), st.integers(1, 12), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_replacements_without_success_are_ever_rarer(delay: float, times: float, tries: int, ready: bool) -> None:  # noqa: FBT001 - hypothesis gives it by position
+    """Whether no copy gets ready, or each ails as soon as it serves."""
+    configured = replace(WATCHED, health_delay=delay, health_longest=delay * times, probation=0.01)
+    world, at, waits = ails(serving(configured), 1), 0.0, list[float]()
+    for number in range(1, tries + 1):
+        world, at = _replaced(world, number, at, configured) if ready else (_refused(world, number, at), at)
+        state = world.state
+        assert state.handoff is None
+        assert state.replace_at is not None
+        waits.append(state.replace_at - at)
+        due = first_deadline(_only_health(world))
+        assert isinstance(due, events.ReplaceDue)
+        at = due.at
+        world = take(world, due)
+    assert all(later >= sooner - 1e-6 for sooner, later in itertools.pairwise(waits))
+    assert waits[0] == pytest.approx(delay)
+    assert max(waits) <= delay * times + 1e-6
+
+
+def _only_health(world: World) -> World:
+    """Without the deadlines of those that drain."""
+    kept = tuple(each for each in world.state.generations if each.role is Role.SERVING)
+    return replace(world, state=replace(world.state, generations=kept))
+
+
+def _refused(world: World, handoff: int, at: float) -> World:
+    return take(world, events.Refused(at=at, handoff=handoff, failure=Failure(Reason.BAD_RELEASE)))
+
+
+def _replaced(world: World, handoff: int, at: float, configured: Policy) -> tuple[World, float]:
+    number = handoff + 1
+    old = world.state.serving
+    assert old is not None
+    world = take(world, events.Verified(at=at, handoff=handoff, release=old.release, policy=configured))
+    world = take(world, replace(next(each for each in world.answers() if isinstance(each, events.Spawned)), at=at))
+    world = take(world, events.Ready(at=at, generation=number, run=1, how="pipe"))
+    world = take(world, events.Steered(at=at, handoff=handoff, sockets=number))
+    under_way = world.state.handoff
+    assert under_way is not None
+    assert under_way.until is not None
+    at = under_way.until
+    world = take(world, events.HandoffLapsed(at=at, handoff=handoff, phase=under_way.phase, due=at))
+    return ails(world, number, at=at), at

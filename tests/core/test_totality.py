@@ -11,14 +11,14 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from supervisor.core import due, effects, events, generation, handoff, model, outcome, policy
+from supervisor.core import due, effects, events, generation, handoff, launch, model, outcome, policy
 from supervisor.core.model import Life, Mode, Phase, State
 from supervisor.core.step import step
 from tests.core.explore import explore
 from tests.core.starts import STARTS
 from tests.core.world import RELEASES
 
-NAMES = {**vars(typing), **vars(policy), **vars(model), **vars(events)}
+NAMES = {**vars(typing), **vars(policy), **vars(launch), **vars(model), **vars(events)}
 
 
 def kinds(parent: type[Any]) -> list[type[Any]]:
@@ -45,7 +45,7 @@ def test_every_move_leads_to_phases_or_the_end() -> None:
 
 
 def test_everything_in_the_core_is_frozen_and_can_be_compared() -> None:
-    for module in (due, effects, events, model, outcome, policy):
+    for module in (due, effects, events, launch, model, outcome, policy):
         for _, each in inspect.getmembers(module, is_dataclass):
             assert vars(each)["__dataclass_params__"].frozen
             assert vars(each)["__dataclass_params__"].eq

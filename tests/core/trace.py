@@ -17,7 +17,7 @@ from supervisor.core import effects, events
 from supervisor.core.due import deadlines
 from supervisor.core.model import Ask, Exit, Failure, Process, Reason, Request
 from tests.core.invariants import watched
-from tests.core.world import EXCLUSIVE, NO_PROBATION, POLICY, RELEASES, World
+from tests.core.world import EXCLUSIVE, NO_PROBATION, POLICY, RELEASES, WATCHED, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +31,7 @@ POLICIES = {
     "no-probation": NO_PROBATION,
     "one-drain": replace(POLICY, drain_limit=1),
     "exclusive": EXCLUSIVE,
+    "watched": WATCHED,
 }
 
 
@@ -82,6 +83,9 @@ class Story:
     @staticmethod
     def _plain(verb: str, at: float, number: int, run: int) -> events.Event:
         made: dict[str, Callable[[], events.Event]] = {
+            "pinged": lambda: events.Pinged(at=at, generation=number, run=run),
+            "hangs": lambda: events.Ailing(at=at, generation=number, run=run, failure=Failure(Reason.HUNG)),
+            "well": lambda: events.Well(at=at, generation=number, run=run, reason=Reason.HUNG),
             "spoke": lambda: events.Spoke(at=at, generation=number, run=run, how="pipe"),
             "ready": lambda: events.Ready(at=at, generation=number, run=run, how="pipe"),
             "quiet": lambda: events.Quiet(at=at, generation=number, run=run),
@@ -135,7 +139,8 @@ def _until(until: float | None) -> str:
 def _generation(each: Generation) -> str:
     run = f" run {each.run}" if each.run > 1 else ""
     held = " without sockets" if each.sockets is None else f" on {each.sockets}"
-    return f"{each.number} {each.release.id} {each.role} {each.life}{_until(each.until)}{run}{held}"
+    ails = f", {each.health.ailment}" if each.health.ailment else ""
+    return f"{each.number} {each.release.id} {each.role} {each.life}{_until(each.until)}{run}{held}{ails}"
 
 
 def _effect(effect: effects.Effect) -> str:

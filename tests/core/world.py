@@ -17,12 +17,17 @@ from supervisor.core.due import (
     AwaitQuiet,
     AwaitReady,
     AwaitReleased,
+    AwaitSilence,
+    ProbeHealth,
     VerifyRelease,
+    WeighMemory,
     deadlines,
     watches,
 )
-from supervisor.core.model import Ask, Exit, Failure, Launch, Process, Reason, Release, Request, State
-from supervisor.core.policy import Policy
+from supervisor.core.generation import policy_for
+from supervisor.core.launch import Launch
+from supervisor.core.model import Ask, Exit, Failure, Process, Reason, Release, Request, State
+from supervisor.core.policy import HealthProbe, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +37,8 @@ if TYPE_CHECKING:
 POLICY = Policy(probation=5.0, drain_limit=2, restart_limit=2)
 NO_PROBATION = replace(POLICY, probation=0.0)
 EXCLUSIVE = replace(POLICY, exclusive=True)
+GUARDED = replace(POLICY, watchdog=30.0, health_probe=HealthProbe(), recycle_memory=1 << 30, recycle_age=86400.0)
+WATCHED = replace(POLICY, watchdog=30.0)
 
 
 def release(name: str) -> Release:
@@ -82,9 +89,19 @@ class World:
         generations = tuple(_timeless(each) for each in state.generations)
         handoff = None if state.handoff is None else _handoff_timeless(state.handoff)
         same = handoff is state.handoff and all(map(operator.is_, generations, state.generations))
-        if same and state.concluded is None:
+        if same and state.concluded is None and not state.replacements and not state.replace_at:
             return self
-        return replace(self, state=replace(state, generations=generations, handoff=handoff, concluded=None))
+        return replace(
+            self,
+            state=replace(
+                state,
+                generations=generations,
+                handoff=handoff,
+                concluded=None,
+                replacements=0,
+                replace_at=None if state.replace_at is None else 0.0,
+            ),
+        )
 
     def happens(self, event: events.Event) -> World:  # noqa: PLR0911 - one a kind
         """What an event is to reality, before the core hears of it."""
@@ -174,8 +191,12 @@ class World:
         """What those who watch may come to see."""
         for watch in watches(self.state):
             match watch:
+                case VerifyRelease(request=Request(ask=Ask.REPLACE)):
+                    yield from _verdicts(watch, ((watch.previous or RELEASES[0], self.state.policy),))
                 case VerifyRelease():
-                    yield from _verdicts(watch, bounds)
+                    yield from _verdicts(watch, bounds.found)
+                case AwaitSilence() | ProbeHealth() | WeighMemory():
+                    yield _fares(watch)
                 case AwaitReady():
                     yield from _readiness(watch)
                 case AwaitExit():
@@ -184,6 +205,7 @@ class World:
                     yield events.Quiet(at=0.0, generation=watch.generation, run=watch.run)
                 case AwaitReleased():
                     yield events.Released(at=0.0, generation=watch.generation, run=watch.run)
+        yield from _pings(self.state)
 
     def answers(self) -> Iterator[events.Event]:
         """What those who do may answer; the kernel is asked one thing at a time."""
@@ -198,10 +220,27 @@ class World:
                 yield events.SpawnFailed(at=0.0, generation=number, run=run, failure=failure)
 
 
-def _verdicts(watch: VerifyRelease, bounds: Bounds) -> Iterator[events.Event]:
-    for found, policy in bounds.found:
-        yield events.Verified(at=0.0, handoff=watch.handoff, release=found, policy=policy)
+def _verdicts(watch: VerifyRelease, found: tuple[tuple[Release, Policy], ...]) -> Iterator[events.Event]:
+    for each, policy in found:
+        yield events.Verified(at=0.0, handoff=watch.handoff, release=each, policy=policy)
     yield events.Refused(at=0.0, handoff=watch.handoff, failure=Failure(Reason.BAD_RELEASE))
+
+
+AILMENTS = {AwaitSilence: Reason.HUNG, ProbeHealth: Reason.UNHEALTHY, WeighMemory: Reason.OUTGROWN}
+
+
+def _fares(watch: AwaitSilence | ProbeHealth | WeighMemory) -> events.Event:
+    number, run, reason = watch.generation, watch.run, AILMENTS[type(watch)]
+    if watch.ailing:
+        return events.Well(at=0.0, generation=number, run=run, reason=reason)
+    return events.Ailing(at=0.0, generation=number, run=run, failure=Failure(reason))
+
+
+def _pings(state: State) -> Iterator[events.Event]:
+    """The first one of whoever is told to send some."""
+    for each in state.generations:
+        if each.process and each.health.watchdog is None and policy_for(state, each).watchdog:
+            yield events.Pinged(at=0.0, generation=each.number, run=each.run)
 
 
 def _readiness(watch: AwaitReady) -> Iterator[events.Event]:
@@ -227,7 +266,8 @@ def _is_spawn(effect: effects.Effect, event: events.GenerationEvent) -> bool:
 def _timeless(each: Generation) -> Generation:
     """Most are so already: explorations come by here often, and a new value is dear."""
     ready_at = 0.0 if each.ready_at is None else each.ready_at
-    if not (each.since or each.until or each.began or ready_at or each.failures) and each.spoke_at is None:
+    timeless = not (each.since or each.until or each.began or ready_at or each.failures or each.health.since)
+    if timeless and each.spoke_at is None:
         return each
     return replace(
         each,
@@ -238,6 +278,7 @@ def _timeless(each: Generation) -> Generation:
         seen="",
         ready_at=None if each.ready_at is None else 0.0,
         failures=0,
+        health=replace(each.health, since=None if each.health.since is None else 0.0),
     )
 
 

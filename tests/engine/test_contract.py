@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.model import Launch, Listen
+from supervisor.core.launch import Launch, Listen
 from supervisor.engine import contract
 from supervisor.linux.template import asked
 

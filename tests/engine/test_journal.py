@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from supervisor.core import events
-from supervisor.core.model import Launch, Release, State
+from supervisor.core.launch import Launch
+from supervisor.core.model import Release, State
 from supervisor.core.policy import Policy
 from supervisor.core.step import step
 from supervisor.engine import heritage

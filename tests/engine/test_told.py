@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 from supervisor.core import events
-from supervisor.core.model import Launch, Release, State
+from supervisor.core.launch import Launch
+from supervisor.core.model import Release, State
 from supervisor.core.policy import Policy
 from supervisor.engine.loop import Engine, Step
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.model import Launch, Release
+from supervisor.core.launch import Launch
+from supervisor.core.model import Release
 from supervisor.errors import ReleaseError
 from supervisor.releases.pin import digest, pin, pin_again, recall
 from tests.harness import builds

@@ -1,0 +1,47 @@
+"""How a server is run, as it was configured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """A listener as it is configured. What it means to the kernel is `linux.address`'s affair."""
+
+    name: str
+    address: str
+    mode: str = "reuseport"
+    backlog: int = 4096
+    v6only: bool | None = None
+    options: tuple[tuple[str, str | int], ...] = ()
+    """What only some kinds of listeners have, by key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """How a server is run: the whole of what was configured, with the file pinned."""
+
+    argv: tuple[str, ...]
+    listen: tuple[Listen, ...] = ()
+    """Its listeners, in the order of its file descriptors."""
+    environment: tuple[tuple[str, str], ...] = ()
+    directory: str = "/"
+    user: str | None = None
+    group: str | None = None
+    umask: int | None = None
+    groups: tuple[str, ...] | None = None
+    """Supplementary ones; None: the user's own."""
+    capabilities: tuple[str, ...] | None = None
+    """By their names without the prefix; None: the supervisor's own ambient ones."""
+    limits: tuple[tuple[str, int, int], ...] = ()
+    """RLIMIT name without its prefix, soft, hard; -1 is unlimited."""
+    nice: int | None = None
+    oom_score_adj: int | None = None
+    dialects: tuple[str, ...] = ()
+    """In which others' words, beside ours, it is told what it has."""
+    stdin: str | None = None
+    """The listener that is its standard input, too."""
+    stdout: str | None = None
+    """A file that output is appended to; None: wherever the supervisor's goes."""
+    stderr: str | None = None
