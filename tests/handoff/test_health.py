@@ -237,3 +237,15 @@ def test_a_server_that_was_taken_back_is_looked_after_as_before(supervisor: Supe
     assert supervisor.event("generation_ailing", mark)["generation"] == 1
     assert supervisor.event("handoff_ended", mark)["result"] == "committed"
     assert supervisor.get().pid == supervisor.pid_of(2)
+
+
+def test_a_supervisor_that_was_held_up_itself_takes_nobody_for_hung(supervisor: Supervisor, v1: Path) -> None:
+    supervisor.configure(health={"watchdog": "500ms"})
+    supervisor.start(v1)
+    for _ in range(3):
+        waits = supervisor.ask("/slow?ms=1500")
+        proc.stop(supervisor.pid)
+        assert answer(waits).status == 200  # as long as this takes the server pings and nobody hears it
+        os.kill(supervisor.pid, signal.SIGCONT)
+        assert answer(supervisor.ask("/slow?ms=700")).status == 200
+    assert not supervisor.events("generation_ailing")
