@@ -1,0 +1,1 @@
+"""What takes too long for the suite. `scripts/soak` runs it."""

@@ -1,0 +1,119 @@
+"""`scripts/soak points`: every crash point. `scripts/soak MINUTES`: upgrades, crashes, reexecs at random. Under load.
+
+Ends with status 1 at the first thing that is not as it should be, and says what that was.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+from tests.handoff.test_crash_points import sound
+from tests.harness import builds
+from tests.harness.crashing import CALLS, upgraded
+from tests.harness.load import Load
+from tests.harness.proc import status
+from tests.harness.supervisor import Supervisor
+
+RATE = 300
+SETTLED = 50
+"""Requests between two things that happen."""
+
+
+def main(words: list[str]) -> int:
+    """Run one of the two; the exit status."""
+    if words == ["points"]:
+        points()
+    elif len(words) == 1 and words[0].isdecimal():
+        at_random(minutes=int(words[0]), seed=int(os.environ.get("SEED", str(time.time_ns() % 10**6))))
+    else:
+        print("usage: scripts/soak points | scripts/soak MINUTES", file=sys.stderr)
+        return 2
+    return 0
+
+
+def points() -> None:
+    """Each system call of each kind in the course of an upgrade, until an upgrade passes unharmed."""
+    tried = 0
+    with closing(_supervisor()) as supervisor:
+        load = Load(supervisor.network, [supervisor.address], rate=RATE)
+        for call in CALLS:
+            for number in range(1, 10_000):
+                serves, wanted = _next(supervisor)
+                seen = upgraded(supervisor, call, number)
+                sound(seen, serves, wanted)
+                load.answered(SETTLED)
+                if not seen.died:
+                    break
+                tried += 1
+            print(f"{call}: {number - 1} points", flush=True)
+        found = load.stop()
+        found.no_failures()
+        assert supervisor.stop() == 0
+    print(f"{tried} crash points, {found.requests:,} requests, 0 failed")
+
+
+def at_random(*, minutes: int, seed: int) -> None:
+    """What operators and fate do, in any order."""
+    print(f"seed {seed}", flush=True)
+    dice = random.Random(seed)  # noqa: S311 - no secret
+    ends, done = (
+        time.monotonic() + 60 * minutes,
+        dict.fromkeys(("upgrade", "crash", "reexec", "crash in an upgrade"), 0),
+    )
+    with closing(_supervisor()) as supervisor:
+        load = Load(supervisor.network, [supervisor.address], rate=RATE)
+        memory = []
+        while time.monotonic() < ends:
+            what = dice.choice(list(done))
+            done[what] += 1
+            _do(supervisor, what, dice)
+            load.answered(SETTLED)
+            memory.append(int(status(supervisor.pid)["VmRSS"].split()[0]))
+        found = load.stop()
+        found.no_failures()
+        assert supervisor.stop() == 0
+        assert not supervisor.left_behind()
+    print(f"{done}, {found.requests:,} requests, 0 failed; memory of the supervisor {min(memory)} to {max(memory)} KiB")
+
+
+def _do(supervisor: Supervisor, what: str, dice: random.Random) -> None:
+    mark = supervisor.mark()
+    match what:
+        case "upgrade":
+            _next(supervisor)
+            supervisor.upgrade()
+        case "crash":
+            supervisor.taken_over()
+        case "reexec":
+            supervisor.signal(signal.SIGUSR2)
+            supervisor.event("taken_over", mark)
+        case _:
+            serves, wanted = _next(supervisor)
+            sound(upgraded(supervisor, dice.choice(CALLS), dice.randrange(1, 30)), serves, wanted)
+    supervisor.settled(mark)
+
+
+def _supervisor() -> Supervisor:
+    made = Supervisor(Path(tempfile.mkdtemp(prefix="gapless-soak.")))
+    made.configure(handoff={"probation": "100ms"})
+    made.start(builds.go_server("v1"))
+    return made
+
+
+def _next(supervisor: Supervisor) -> tuple[str | None, str]:
+    """Put the other release in place; who serves, and who is to."""
+    serves = supervisor.get().version
+    wanted = "v1" if serves == "v2" else "v2"
+    supervisor.use(builds.go_server(wanted))
+    return serves, wanted
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
