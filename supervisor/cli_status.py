@@ -105,12 +105,22 @@ def _head(status: dict[str, Any], width: int) -> list[Text]:
     )
     doing = clean(status["doing"]) + _until(status["until"], status["now"], begins=down)
     where = ", ".join(f"{each['name']} {each['address']}{_sharing(each)}" for each in status["listeners"])
-    about = (
-        f"{where}{' · ' if where else ''}supervisor pid {status['pid']}, up {_span(status['now'] - status['began'])}"
-    )
+    about = [where, f"supervisor pid {status['pid']}, up {_span(status['now'] - status['began'])}", _held(status)]
     first = Text(status["service"], style="bold")
     first.append(f"  {doing}", style="not bold")
-    return [first, *(Text(line, style="dim") for line in wrapped(clean(about), width)), Text("")]
+    return [
+        first,
+        *(Text(line, style="dim") for line in wrapped(clean(" · ".join(filter(None, about))), width)),
+        Text(""),
+    ]
+
+
+def _held(status: dict[str, Any]) -> str:
+    """By what the processes of a generation are told from others."""
+    known = status.get("cgroup")
+    if known is None:
+        return ""
+    return "cgroups" if known["folder"] else "process groups"
 
 
 def _sharing(listener: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ from supervisor.daemon_sights import Sights
 from supervisor.daemon_systemd import AboveUs
 from supervisor.daemon_telling import Telling
 from supervisor.daemon_ways import Ways
+from supervisor.engine.containment import Containment
 from supervisor.engine.contract import EINHORN
 from supervisor.engine.executor import Executor
 from supervisor.engine.history import History
@@ -84,7 +85,7 @@ async def _run(settings: Settings, source: Source, given: Given) -> int:
     lock = Lock(state_dir(name, settings.state_dir) / "lock", f"service {name}")
     configure_log(name)
     process.become_subreaper()
-    beginning = begin(settings, given)
+    beginning = begin(settings, given, Containment.of(name))
     daemon = Daemon(source, settings, beginning, given)
     server = ControlServer(control_socket(name, settings.control), daemon)
     await server.start()
@@ -113,7 +114,7 @@ class Daemon:
         self._history = History(state)
         self._losses = Losses()
         self._telling = Telling(self._desk, self._history, self._losses, listeners)
-        self._instances = Instances(self._name)
+        self._instances = Instances(self._name, beginning.containment)
         self._journal = Journal(state, self._name, lambda: whereabouts(listeners, self._instances))
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_log_bug)
@@ -147,6 +148,7 @@ class Daemon:
             _log.info("listening", name=listener.address.name, address=str(listener))
         for generation, child, pipe in beginning.children():
             self._hands.adopt(generation, child, pipe)
+        self._instances.sweep_earlier()
         if beginning.left is not None:
             self._telling.go_on(self._engine.state)
             self._engine.resume(beginning.left, beginning.event, beginning.effects)
@@ -159,8 +161,10 @@ class Daemon:
         """Wait for the end; the exit status."""
         await self._over
         if self._engine.state.mode is Mode.LEFT:
+            self._instances.containment.leave()
             return DRAINED
         await self._instances.swept()
+        self._instances.containment.leave()
         return CUT_SHORT if self._engine.state.killed else DRAINED
 
     # ---- what the control socket may ask
@@ -190,6 +194,7 @@ class Daemon:
             "queue_losses": {"migrated": self._losses.migrated, "reset": self._losses.reset},
             "migrates": sockdiag.migrates(),
             "journal": self._journal.fault or "ok",
+            "cgroup": self._instances.containment.document(),
         }
 
     def explain(self) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from supervisor.core.effects import Effect
     from supervisor.core.model import Generation, Release
     from supervisor.daemon_given import Given
+    from supervisor.engine.containment import Containment
     from supervisor.engine.heritage import Heritage
     from supervisor.engine.takeover import Remains
     from supervisor.linux.listeners import Listeners
@@ -41,6 +42,7 @@ class Beginning:
 
     state: State
     listeners: Listeners
+    containment: Containment
     event: events.Event
     left: State | None = None
     """As an earlier supervisor has left it; None: there was none."""
@@ -60,7 +62,7 @@ class Beginning:
                 yield each, child, self.remains.pipes.get((each.number, each.run))
 
 
-def begin(settings: Settings, given: Given) -> Beginning:
+def begin(settings: Settings, given: Given, containment: Containment) -> Beginning:
     """Look what there is to go on with; bind the listeners if there is nothing.
 
     Raises HostError or OperatorError, with nothing changed.
@@ -69,15 +71,16 @@ def begin(settings: Settings, given: Given) -> Beginning:
     history = History(folder)
     heritage = _heritage(folder, settings.service)
     if heritage is None:
-        return _anew(settings, given, State(policy=settings.policy, last_handoff=history.last_number()))
-    return _after(heritage, settings, given, history.last_number())
+        state = State(policy=settings.policy, last_handoff=history.last_number())
+        return _anew(settings, given, containment, state)
+    return _after(heritage, settings, given, containment, history.last_number())
 
 
-def _anew(settings: Settings, given: Given, state: State) -> Beginning:
+def _anew(settings: Settings, given: Given, containment: Containment, state: State) -> Beginning:
     release = pin(settings.launch)
     listeners = open_listeners(addresses(release.launch.listen), given.handed)
     event = events.TakenOver(at=time.monotonic(), alive=(), gone=())
-    return Beginning(state=state, listeners=listeners, event=event, release=release)
+    return Beginning(state=state, listeners=listeners, containment=containment, event=event, release=release)
 
 
 def _heritage(folder: Path, service: str) -> Heritage | None:
@@ -99,7 +102,7 @@ def _heritage(folder: Path, service: str) -> Heritage | None:
         return None
 
 
-def _after(heritage: Heritage, settings: Settings, given: Given, told: int) -> Beginning:
+def _after(heritage: Heritage, settings: Settings, given: Given, containment: Containment, told: int) -> Beginning:
     from supervisor.core import recovery  # noqa: PLC0415 - a first start does without it
     from supervisor.engine.takeover import Estate, take_over  # noqa: PLC0415 - likewise
 
@@ -107,11 +110,18 @@ def _after(heritage: Heritage, settings: Settings, given: Given, told: int) -> B
     runtime = runtime_dir(settings.service)
     configured = [listen for each in was.generations for listen in each.release.launch.listen]
     handed = claim(addresses(dict.fromkeys(configured)), given.handed) if given.handed else {}
-    estate = Estate(service=settings.service, runtime=runtime, given=given.inherited, handed=handed, told=told)
+    estate = Estate(
+        service=settings.service,
+        runtime=runtime,
+        containment=containment,
+        given=given.inherited,
+        handed=handed,
+        told=told,
+    )
     remains = take_over(heritage, estate)
     if remains.nothing:
         state, effects = recovery.begun_anew(was, settings.policy, told, at)
-        anew = _anew(settings, given, state)
+        anew = _anew(settings, given, containment, state)
         return replace(anew, left=was, effects=effects) if was.generations or effects else anew
     state, effects = recovery.resumed(was, remains.found, at)
     _steer(remains.listeners, state)
@@ -120,6 +130,7 @@ def _after(heritage: Heritage, settings: Settings, given: Given, told: int) -> B
     return Beginning(
         state=state,
         listeners=remains.listeners,
+        containment=containment,
         event=events.TakenOver(at=at, alive=alive, gone=gone),
         left=was,
         effects=effects,

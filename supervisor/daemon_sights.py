@@ -41,7 +41,9 @@ class Sights:
 
     def _measure(self, each: Generation) -> Seen:
         instance = self._instances.find(each.number)
-        figures = sample(self._instances.pids(each.number), *self._listeners.traces()) if instance else None
+        figures = None
+        if instance is not None:
+            figures = sample(self._instances.pids(each.number), *self._listeners.traces(), leaf=instance.leaf)
         held = each.sockets is not None and self._listeners.holds(each.sockets)
         queue = self._listeners.queue(each.sockets) if each.sockets is not None and held else None
         return Seen(figures, queue, instance.saying if instance else "")

@@ -29,6 +29,10 @@ class Figures(Protocol):
     def connections(self) -> int | None:
         """Open; None if they cannot be counted."""
 
+    @property
+    def cgroup(self) -> str | None:
+        """Where all its processes are, and nobody else."""
+
 
 _PHASES = {
     Phase.VERIFY: "checking the release",
@@ -131,6 +135,7 @@ def _generation(
         "memory": figures.memory if figures else None,
         "cpu": figures.cpu if figures else None,
         "connections": figures.connections if figures else None,
+        "cgroup": figures.cgroup if figures else None,
         "queue": queue,
         "last_exit": each.last_exit,
         "ailment": str(each.health.ailment) if each.health.ailment else None,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from supervisor.doctor import kernel, network, places, rights
 from supervisor.doctor.finding import unknown
 from supervisor.errors import HostError
-from supervisor.linux import host, trials
+from supervisor.linux import delegation, host, trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -80,7 +80,7 @@ def _of_rights(needs: Needs, serving: Mapping[str, int]) -> dict[str, Callable[[
             trials.taking_back(orphaned=True),
             host.number("kernel.yama.ptrace_scope"),
         ),
-        "cgroup": lambda: _cgroup(host.cgroup()),
+        "cgroup": lambda: rights.cgroup(host.cgroup(), delegation.fault(host.cgroup())),
         "programs": lambda: rights.programs(
             [name for name in rights.PROGRAMS if not os.access(name, os.X_OK)], limits=needs.limits
         ),
@@ -101,13 +101,6 @@ def _of_places(needs: Needs, longest_file: int) -> dict[str, Callable[[], Findin
         ),
         "descriptor store": lambda: places.store(os.environ.get("FDSTORE"), unit=unit),
     }
-
-
-def _cgroup(folder: Path | None) -> Finding:
-    writable = folder is not None and all(
-        os.access(each, os.W_OK) for each in (folder, folder / "cgroup.procs", folder / "cgroup.subtree_control")
-    )
-    return rights.cgroup(folder, writable=writable)
 
 
 def _faults(needs: Needs) -> dict[str, str]:

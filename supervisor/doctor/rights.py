@@ -80,15 +80,16 @@ def taking_back(child: str | None, orphan: str | None, yama: int | None) -> Find
     )
 
 
-def cgroup(folder: Path | None, *, writable: bool) -> Finding:
+def cgroup(folder: Path | None, fault: str | None) -> Finding:
     """Whether our cgroup is ours to divide."""
-    check = "cgroup"
-    follows = "limits of memory and CPU hold for gapless and all its generations together: two run in a handoff"
-    if folder is None:
-        return note(check, "no cgroup v2 that we are in can be seen", follows)
-    if writable:
-        return ok(check, f"{folder} may be divided")
-    return note(check, f"{folder} may not be divided by us", follows, "in a unit: Delegate=yes")
+    if fault is None:
+        return ok("cgroup", f"{folder} may be divided: each generation gets its own")
+    return note(
+        "cgroup",
+        fault,
+        "a process of the server that leaves its process group and its environment behind outlives a stop",
+        "in a unit: Delegate=yes, and no ProtectControlGroups=",
+    )
 
 
 _USED_FOR = {

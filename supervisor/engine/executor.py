@@ -91,7 +91,8 @@ class Executor:
         if generation.spoke is not None:
             channel.heard_before(generation.spoke)
         index = self.instances.free_index()
-        instance = Instance(generation.number, run, Held(child), channel, index, taken_back=True)
+        leaf = self.instances.containment.holding(child.pid)
+        instance = Instance(generation.number, run, Held(child), channel, index, taken_back=True, leaf=leaf)
         self.instances.add(instance)
         channel.listen(child.pid, lambda fields: self._said(instance, fields))
 
@@ -142,7 +143,8 @@ class Executor:
         except BaseException:  # whatever it was, the channel must not stay open; it goes on up
             channel.abandon()
             raise
-        instance = Instance(effect.generation, effect.run, held, channel, index)
+        leaf = self.instances.containment.hold(held.child.pid, effect.generation, effect.run)
+        instance = Instance(effect.generation, effect.run, held, channel, index, leaf=leaf)
         channel.listen(held.child.pid, lambda fields: self._said(instance, fields))
         return release, instance
 

@@ -8,19 +8,20 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import structlog
+
+from supervisor.engine.leftovers import Leftovers
 from supervisor.linux import errand, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from supervisor.engine.containment import Containment
+    from supervisor.linux.cgroup import Leaf
     from supervisor.linux.spawn import Held
 
-_GRACE = 2.0
-"""Seconds that what a generation left behind has between TERM and KILL."""
-
-_LOOK = 0.02
-"""Seconds between looks at what is being ended."""
+_log = structlog.get_logger()
 
 
 class Channel(Protocol):
@@ -74,6 +75,8 @@ class Instance:
     """The smallest number that no other living run had when it began."""
     taken_back: bool = False
     """Whether an earlier supervisor has made it: if that is another process, it is not our child, nor its orphans."""
+    leaf: Leaf | None = None
+    """The cgroup of this run, if it has one."""
     saying: str = ""
     """The last STATUS= it sent."""
     pinged_at: float = 0.0
@@ -90,10 +93,11 @@ class Instance:
 class Instances:
     """All of them, and the sweeps of those that ended."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, containment: Containment) -> None:
         self.service = service
+        self.containment = containment
         self._living: dict[int, Instance] = {}
-        self._left: dict[int, set[tuple[int, int]]] = {}
+        self._left: dict[int, Leftovers] = {}
         self._sweeps: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[Instance]:
@@ -127,14 +131,15 @@ class Instances:
         if found is None:
             return
         pids = self.pids(generation)
+        if found.leaf is not None and number == signal.SIGKILL:
+            found.leaf.kill()
         process.send_group(found.pid, number)
         for pid in pids:
             process.send(pid, number)
 
     def reap(self, instance: Instance) -> process.Ended:
         """Its main process has ended: take the status, and note what it left behind before its pid can be reused."""
-        left = self._strays(instance)
-        self._left.setdefault(instance.generation, set()).update((pid, process.start_ticks(pid)) for pid in left)
+        self._left.setdefault(instance.generation, Leftovers()).add(self._strays(instance), instance.leaf)
         ended = instance.held.child.reap()
         instance.held.settle(ended.status if ended.status is not None else -1)
         instance.held.child.close()
@@ -144,16 +149,32 @@ class Instances:
 
     def sweep(self, generation: int) -> None:
         """End what a run left behind: TERM, then KILL."""
-        left = self._left.pop(generation, set())
-        if left:
-            task = asyncio.ensure_future(_end(left))
-            self._sweeps.add(task)
-            task.add_done_callback(self._sweeps.discard)
+        left = self._left.pop(generation, None)
+        if left is not None:
+            self._end(left)
+
+    def sweep_earlier(self) -> None:
+        """End what earlier supervisors have left in cgroups. What has been taken back is living by then."""
+        living = {each.leaf.path for each in self if each.leaf is not None}
+        for leaf in self.containment.left():
+            if leaf.path in living or leaf.remove():
+                continue
+            found = leaf.pids()
+            _log.warning("leftovers_ended", cgroup=str(leaf.path), pids=sorted(found))
+            left = Leftovers()
+            left.add(found, leaf)
+            self._end(left)
 
     async def swept(self) -> None:
         """Wait until every sweep is over."""
         while self._sweeps:
             await asyncio.wait(self._sweeps)
+
+    def _end(self, left: Leftovers) -> None:
+        if not left.gone():
+            task = asyncio.ensure_future(left.end())
+            self._sweeps.add(task)
+            task.add_done_callback(self._sweeps.discard)
 
     def reap_orphans(self) -> None:
         """Take the statuses of dead processes that nobody else waits for."""
@@ -167,22 +188,11 @@ class Instances:
                 below -= {other.pid} | process.descendants_of(other.pid)
         below -= {instance.pid}
         grouped = process.group_of(instance.pid, below)
-        return grouped | {pid for pid in below - grouped if self._bears(pid, instance.generation)}
+        contained = set() if instance.leaf is None else instance.leaf.pids() - {instance.pid}
+        return grouped | contained | {pid for pid in below - grouped if self._bears(pid, instance.generation)}
 
     def _bears(self, pid: int, generation: int) -> bool:
         return (
             process.environment_value(pid, "GAPLESS_GENERATION") == str(generation)
             and process.environment_value(pid, "GAPLESS_SERVICE") == self.service
         )
-
-
-async def _end(left: set[tuple[int, int]]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid, ticks in left:
-            if process.start_ticks(pid) == ticks:
-                process.send(pid, number)
-        for _ in range(round(_GRACE / _LOOK)):
-            left = {(pid, ticks) for pid, ticks in left if process.start_ticks(pid) == ticks and process.alive(pid)}
-            if not left:
-                return
-            await asyncio.sleep(_LOOK)

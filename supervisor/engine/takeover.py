@@ -27,11 +27,12 @@ from supervisor.linux.listeners import Listeners, Place
 from supervisor.linux.past import Past
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from supervisor.core.launch import Listen
     from supervisor.core.model import Exit, Generation
+    from supervisor.engine.containment import Containment
     from supervisor.engine.heritage import Heritage, Listened
     from supervisor.linux.address import Socket
     from supervisor.linux.handed import Handed
@@ -69,6 +70,7 @@ class Estate:
     service: str
     runtime: Path
     """The folder that children speak to."""
+    containment: Containment
     given: Iterable[Socket]
     """Sockets that came with the start of this process."""
     handed: Mapping[str, Handed]
@@ -80,10 +82,13 @@ class Estate:
 def take_over(heritage: Heritage, estate: Estate) -> Remains:
     """Look, and take back. Raises HostError where a living server's sockets cannot be had."""
     children, exits = _children(heritage)
-    sweep(estate.service, estate.runtime, keep={number for number, _ in children})
+    leaves = {run: leaf for run, child in children.items() if (leaf := estate.containment.holding(child.pid))}
+    sweep(estate, keep={number for number, _ in children}, leaves=[leaf.path for leaf in leaves.values()])
     wanted = {entry.inode for each in heritage.listeners for entry in each.order}
     sockets = _given(estate, wanted)
     pids = {run: {child.pid} | process.descendants_of(child.pid) for run, child in children.items()}
+    for run, leaf in leaves.items():
+        pids[run] |= leaf.pids()
     for pid in sorted(pid for each in pids.values() for pid in each):
         sockets |= adopt.sockets_of(pid, wanted - sockets.keys())
     listening = {
@@ -115,11 +120,15 @@ def living(service: str, runtime: Path) -> list[int]:
     return sorted(found)
 
 
-def sweep(service: str, runtime: Path, keep: set[int]) -> None:
-    """End what is left of generations that are not to be kept, such as processes that were still held."""
-    left = [pid for pid in living(service, runtime) if _generation_of(pid) not in keep]
+def sweep(estate: Estate, keep: set[int], leaves: Collection[Path]) -> None:
+    """End what is left of generations and cgroups that are not to be kept, such as processes that were still held."""
+    left = {pid for pid in living(estate.service, estate.runtime) if _generation_of(pid) not in keep}
+    emptied = [leaf for leaf in estate.containment.left() if leaf.path not in leaves and not leaf.remove()]
+    for leaf in emptied:
+        left |= leaf.pids()
+        leaf.kill()
     if left:
-        _log.warning("leftovers_ended", pids=left)
+        _log.warning("leftovers_ended", pids=sorted(left))
     until = time.monotonic() + _PATIENCE
     pidfds = []
     for pid in left:
@@ -131,6 +140,8 @@ def sweep(service: str, runtime: Path, keep: set[int]) -> None:
         poll.register(pidfd, select.POLLIN)
         poll.poll(max(0.0, until - time.monotonic()) * 1000)
         os.close(pidfd)
+    for leaf in emptied:
+        leaf.remove()
 
 
 def _generation_of(pid: int) -> int | None:

@@ -87,18 +87,18 @@ def memory_available() -> int | None:
     return min(found, default=None)
 
 
-def cgroup() -> Path | None:
-    """The folder of the cgroup (v2) that we are in."""
+def cgroup(pid: int | None = None) -> Path | None:
+    """The folder of the cgroup (v2) that we are in, or that another process is."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = Path(f"/proc/{'self' if pid is None else pid}/cgroup").read_text().splitlines()
     except OSError:
         return None
     path = next((line[len(_CONTROLLERS_OF_V2) :] for line in lines if line.startswith(_CONTROLLERS_OF_V2)), None)
-    root = next((mount.point for mount in mounts() if mount.kind == "cgroup2"), None)
-    if path is None or root is None:
+    if path is None:
         return None
-    folder = Path(f"{root}/{path.lstrip('/')}")
-    return folder if folder.is_dir() else None
+    roots = [mount.point for mount in mounts() if mount.kind == "cgroup2"]  # one may hide under a later one
+    folders = [Path(f"{root}/{path.lstrip('/')}") for root in reversed(roots)]
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from supervisor.linux import sockdiag, unixdiag
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+
+    from supervisor.linux.cgroup import Leaf
 
 _FRESH = 0.1
 """Seconds that the host's list of connections is used for: all generations of one status are counted in the same."""
@@ -21,33 +24,42 @@ class Sample:
     """All processes of a generation together."""
 
     memory: int
-    """Bytes resident; pages shared between them count once for each."""
+    """Bytes resident, where pages shared between them count once for each; or as their cgroup is charged for."""
     cpu: float
-    """Seconds of processor time, used since they started."""
+    """Seconds of processor time, used since they started; in a cgroup also by those that have ended."""
     connections: int | None
     """Established connections that came by its listeners; None if they may not be looked at."""
+    cgroup: str | None
+    """The one that they are in, if it is theirs alone."""
 
 
-def sample(pids: Iterable[int], ports: Collection[int], names: Collection[bytes] = ()) -> Sample:
+def sample(
+    pids: Collection[int], ports: Collection[int], names: Collection[bytes] = (), leaf: Leaf | None = None
+) -> Sample:
     """Look at these processes. One that ends meanwhile counts as nothing.
 
-    `ports` are those that they listen on by TCP, `names` what their Unix sockets are bound to.
+    `ports` are those that they listen on by TCP, `names` what their Unix sockets are bound to, `leaf` their cgroup.
     """
+    cpu, memory = (None, None) if leaf is None else (leaf.cpu(), leaf.memory())
+    if cpu is None or memory is None:
+        of_each = _sums(pids)
+        memory = of_each[0] if memory is None else memory
+        cpu = of_each[1] if cpu is None else cpu
+    return Sample(memory, round(cpu, 2), _connections(pids, ports, names), None if leaf is None else str(leaf.path))
+
+
+def _sums(pids: Iterable[int]) -> tuple[int, float]:
     import psutil  # noqa: PLC0415 - 1.5 MB that an idle daemon can do without
 
     memory, cpu = 0, 0.0
-    living = []
     for pid in pids:
-        try:
+        with suppress(psutil.Error):
             each = psutil.Process(pid)
             with each.oneshot():
                 memory += each.memory_info().rss
                 times = each.cpu_times()
                 cpu += times.user + times.system
-            living.append(pid)
-        except psutil.Error:
-            continue
-    return Sample(memory, round(cpu, 2), _connections(living, ports, names))
+    return memory, cpu
 
 
 def _connections(pids: Iterable[int], ports: Collection[int], names: Collection[bytes]) -> int | None:

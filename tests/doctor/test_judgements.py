@@ -112,9 +112,9 @@ def test_taking_back() -> None:
 
 
 def test_cgroup() -> None:
-    judged(rights.cgroup(CGROUP, writable=True), OK, "may be divided")
-    judged(rights.cgroup(CGROUP, writable=False), NOTE, "Delegate=yes")
-    judged(rights.cgroup(None, writable=False), NOTE, "no cgroup v2")
+    judged(rights.cgroup(CGROUP, None), OK, "may be divided")
+    judged(rights.cgroup(CGROUP, f"{CGROUP} has not been given to us"), NOTE, "Delegate=yes")
+    judged(rights.cgroup(None, "no cgroup v2"), NOTE, "no cgroup v2")
 
 
 def test_programs() -> None:

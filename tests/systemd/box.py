@@ -34,6 +34,8 @@ WANTED = (
 )
 CLONE_NEWNET = 0x40000000
 BOOT = 30.0
+CONTROLLERS = "memory hugetlb"
+"""Handed on to the box if they can be had: these change nothing for who has no limit."""
 
 # $1: the folder of the host that the box has as /run/share. $2: the name of its cgroup.
 INIT = r"""
@@ -66,6 +68,13 @@ mount -t sysfs -o ro sysfs /sys
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 above=$(sed -n 's/^0:://p' /proc/self/cgroup)
 mkdir "/sys/fs/cgroup$above/$2"
+cd "/sys/fs/cgroup$above"
+for each in $CONTROLLERS; do
+  if grep -qw "$each" cgroup.controllers && ! grep -qw "$each" cgroup.subtree_control &&
+    (echo "+$each" >cgroup.subtree_control) 2>/dev/null
+  then echo "$each" >>/run/share/handed-on; fi
+done
+cd /
 echo 1 >"/sys/fs/cgroup$above/$2/cgroup.procs"
 mount -o remount,bind,ro /
 
@@ -86,9 +95,13 @@ exec unshare --cgroup sh -euc '
 # The cgroups of a box, which outlive its processes. It may be that the host has no cgroup2 mounted: so, one of ours.
 CLEAR = r"""
 mount --make-rprivate /
+umount --recursive /sys/fs/cgroup 2>/dev/null || true  # the same cannot be mounted twice in one place
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 folder=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/$1
 [ ! -d "$folder" ] || find "$folder" -depth -type d -exec rmdir {} +
+[ ! -e "$2/handed-on" ] || while read -r each; do
+  (echo "-$each" >"${folder%/*}/cgroup.subtree_control") 2>/dev/null || true  # another box may have come to use it
+done <"$2/handed-on"
 """
 
 
@@ -114,6 +127,7 @@ class Box:
         booted = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         booted.bind(str(share / "booted"))
         environment = {**os.environ, "SYSTEMD": str(SYSTEMD), "UNITS": str(UNITS), "WANTED": " ".join(WANTED)}
+        environment["CONTROLLERS"] = CONTROLLERS
         # If the tests are killed, the kernel ends unshare, then systemd, then all that is in its pid namespace.
         # fmt: off
         self._unshare = subprocess.Popen(
@@ -206,7 +220,9 @@ class Box:
                 self._unshare.kill()
         self._unshare.wait(20)
         self._log.close()
-        subprocess.run(["unshare", "--mount", "sh", "-euc", CLEAR, "sh", self._cgroup], check=True, timeout=20)
+        subprocess.run(
+            ["unshare", "--mount", "sh", "-euc", CLEAR, "sh", self._cgroup, str(self._share)], check=True, timeout=20
+        )
         shutil.rmtree(self._share)
 
 

@@ -72,9 +72,14 @@ def test_an_ordinary_user_starts_reloads_and_stops(manager: Manager, unit: Unit,
     assert unit.box.get(unit.port) == (200, "v2")
     told = json.loads(manager.run("gapless", "status", "--json", "--service", unit.name))
     assert told["pid"] == int(manager.show("MainPID", unit.unit))
+    assert told["cgroup"]["folder"].endswith(f"/manager.service/app.slice/app-gapless.slice/{unit.unit}")
     assert manager.show("StatusText", unit.unit).startswith("serving release v2")
     assert (unit.box.root / f"tmp/home-{UID}/.local/state/gapless/{unit.name}/history.jsonl").exists()
     assert (unit.box.root / f"run/user/{UID}/gapless/{unit.name}/control.sock").is_socket()
+    manager.run("systemctl", "--user", "restart", unit.unit)
+    again = json.loads(manager.run("gapless", "status", "--json", "--service", unit.name))
+    assert again["pid"] != told["pid"]
+    assert [each["pid"] for each in again["generations"]] == [each["pid"] for each in told["generations"]][-1:]
     manager.run("systemctl", "--user", "stop", unit.unit)
     assert manager.show("ActiveState", unit.unit) == "inactive"
     assert not (unit.box.root / f"run/user/{UID}/gapless/{unit.name}").exists()

@@ -157,6 +157,10 @@ class Unit:
         while not holds():
             assert time.monotonic() < deadline, f"{PATIENCE} s passed, and not: {what}"
 
+    def cgroup(self, pid: int) -> str:
+        """That of a process (the box's pid), as the box has it."""
+        return self.box.succeed("sed", "-n", "s/^0:://p", f"/proc/{pid}/cgroup").strip()
+
     def processes(self) -> list[int]:
         """The pids (the box's) in its cgroup."""
         found: list[int] = []
