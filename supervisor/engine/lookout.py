@@ -13,6 +13,8 @@ from supervisor.core import due, events
 from supervisor.core.model import Exit
 from supervisor.engine.mending import mend
 from supervisor.linux import process
+from supervisor.linux.shared import SharedListener
+from supervisor.linux.unix import UnixListener
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from supervisor.linux.listeners import Listeners
 
 _log = structlog.get_logger()
+
+_AFTERTHOUGHTS = (0.02, 0.1, 0.4)
+"""Seconds between looks whether a server that has closed its listener has removed its path as well, a moment later."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,7 +102,13 @@ class Lookout:
             if not any(process.holds_socket(pid, inodes) is not False for pid in self._pids(watch)):
                 break
             await asyncio.sleep(pause)
+        for pause in _AFTERTHOUGHTS if self._have_paths() else ():
+            await asyncio.sleep(pause)
+            mend(self.listeners)
         return events.Released(at=self.engine.now(), generation=watch.generation, run=watch.run)
+
+    def _have_paths(self) -> bool:
+        return any(isinstance(each, (UnixListener, SharedListener)) for each in self.listeners)
 
     def _pids(self, watch: due.AwaitReleased) -> set[int]:
         return {pid for pid in self.instances.pids(watch.generation) if process.alive(pid)}

@@ -79,7 +79,7 @@ def test_who_is_asked_over_http_is_the_first_that_speaks_it() -> None:
     assert asked.listener == "web"
     for listen, why in (
         ([datagrams], "takes datagrams: want a TCP or Unix listener"),
-        ([{**stream, "mode": "shared"}], "another than the candidate may answer there"),
+        ([{**stream, "mode": "shared"}], "another than is meant may answer there"),
     ):
         with pytest.raises(ConfigurationError, match=why):
             parse({**data, "listen": listen}, "test")

@@ -15,7 +15,6 @@ import pytest
 
 from tests.handoff.conftest import Make
 from tests.harness import builds
-from tests.harness.builds import ROOT
 from tests.harness.crashing import needs_strace
 from tests.harness.load import Load
 from tests.harness.network import Network
@@ -50,7 +49,7 @@ class SmallDisk(Network):
 
     def stay(self, pid: int) -> None:
         """The next command that runs here is to find what that process finds."""
-        self.prefix = ("nsenter", f"--mount=/proc/{pid}/ns/mnt", f"--wd={ROOT}", "--")
+        self.prefix = ("nsenter", f"--target={pid}", "--mount", "--root", "--wd", "--")
 
     def write_protect(self, pid: int) -> None:
         """By a mount of the same on top of it: one with a file open for writing cannot be made read-only."""
@@ -62,7 +61,9 @@ class SmallDisk(Network):
 
     @staticmethod
     def _run(pid: int, *words: str) -> None:
-        subprocess.run(["nsenter", f"--mount=/proc/{pid}/ns/mnt", "--", *words], check=True, timeout=DEADLINE)
+        subprocess.run(
+            ["nsenter", f"--target={pid}", "--mount", "--root", "--wd", "--", *words], check=True, timeout=DEADLINE
+        )
 
 
 @pytest.fixture

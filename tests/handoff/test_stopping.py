@@ -96,11 +96,3 @@ def test_quit_leaves_the_children_alive_and_serving(supervisor: Supervisor, v1: 
     assert before.pid in supervisor.left_behind()
     os.kill(before.pid, signal.SIGTERM)
     assert proc.gone(before.pid, DEADLINE)
-
-
-def test_usr2_is_logged_and_ignored(supervisor: Supervisor, v1: Path) -> None:
-    supervisor.start(v1)
-    before = supervisor.get()
-    assert supervisor.event("signal_ignored", supervisor.signal(signal.SIGUSR2))["signal"] == "SIGUSR2"
-    assert supervisor.get() == before
-    assert supervisor.stop() == 0

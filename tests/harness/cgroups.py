@@ -55,10 +55,13 @@ class Delegated(Network):
         """The same, as the test can open it."""
         if mark is not None:
             os.setxattr(self.folder, mark, b"1")
-        # nsenter leads to the root folder of the namespace
+        # the holder's root folder: that of the namespace is another where the test itself runs below a chroot
         self.prefix = (
             "nsenter",
-            f"--mount=/proc/{self._holder.pid}/ns/mnt",
+            f"--target={self._holder.pid}",
+            "--mount",
+            "--root",
+            "--wd",
             "sh",
             "-euc",
             _ENTER,
