@@ -48,8 +48,10 @@ def test_at_rest_nothing_is_noticed(supervisor: Supervisor, load: Callable[..., 
     assert not supervisor.left_behind()
 
 
-@pytest.mark.parametrize("probation", ["0s", "3s"])
-@pytest.mark.parametrize("phase", ["verify", "start", "ready", "shift", "probation"])
+@pytest.mark.parametrize(
+    ("phase", "probation"),
+    [("verify", "0s"), ("start", "3s"), ("ready", "0s"), ("shift", "0s"), ("probation", "0s"), ("probation", "3s")],
+)
 def test_in_every_phase_the_handoff_goes_on(
     supervisor: Supervisor, load: Callable[..., Load], v1: Path, v2: Path, phase: str, probation: str
 ) -> None:

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 
@@ -117,8 +117,15 @@ def test_the_last_one_leaves_and_what_comes_waits_for_the_next(listener: UdpList
 def test_an_address_in_use_is_refused_and_the_holder_named(listener: UdpListener) -> None:
     with pytest.raises(HostError, match=r"udp://127.0.0.1:\d+ is in use by this very process"):
         UdpListener.open(address(str(listener)))
-    with closing(Listeners.open([TcpAddress.parse(f"127.0.0.1:{listener.bound.port}")])):
-        pass  # TCP's ports are others
+
+
+def test_tcp_has_ports_of_its_own() -> None:
+    """Now and then one of the same number is a connection's that has nothing to do with this: then another is tried."""
+    for _ in range(20):
+        with closing(UdpListener.open(address())) as listener, suppress(HostError):
+            Listeners.open([TcpAddress.parse(f"127.0.0.1:{listener.bound.port}")]).close()
+            return
+    pytest.fail("20 ports of TCP were taken by chance")
 
 
 def test_a_stranger_in_the_group_is_refused(listener: UdpListener) -> None:
