@@ -151,7 +151,7 @@ class Daemon:
         self._instances.sweep_earlier()
         if beginning.left is not None:
             self._telling.go_on(self._engine.state)
-            self._engine.resume(beginning.left, beginning.event, beginning.effects)
+            self._engine.resume(beginning.left.state, beginning.left.event, beginning.left.effects)
         heed_signals()
         if beginning.release is not None:
             policy = self._settings.policy
@@ -244,8 +244,12 @@ class Daemon:
     async def reexec(self) -> None:
         """Become what is on disk by now, a moment later. Raises OperatorError if that could not begin."""
         await self._reexec.rehearsed()
-        hold_signals()  # those that are here already are acted upon before
-        self._loop.call_later(_LAST_ANSWER, self._reexec.go)
+        self._loop.call_later(_LAST_ANSWER, self._reexec_soon)
+
+    def _reexec_soon(self) -> None:
+        """Signals that are here already are acted upon before: the loop comes by them once more."""
+        hold_signals()
+        self._loop.call_soon(self._loop.call_soon, self._reexec.go)
 
     def happenings(self) -> AsyncGenerator[dict[str, Any], None]:
         """What happens from now on."""

@@ -10,7 +10,7 @@ import structlog
 
 from supervisor.core import events
 from supervisor.core.model import State
-from supervisor.daemon_listeners import open_listeners
+from supervisor.daemon_listeners import close_unwanted, open_listeners
 from supervisor.engine.addresses import addresses
 from supervisor.engine.history import History
 from supervisor.engine.journal import NAME
@@ -20,7 +20,7 @@ from supervisor.paths import runtime_dir, state_dir
 from supervisor.releases.pin import pin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from supervisor.config.settings import Settings
@@ -37,17 +37,24 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What an earlier supervisor has left."""
+
+    state: State
+    """As it was written."""
+    event: events.TakenOver
+    effects: tuple[Effect, ...]
+    """What is to be done first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Beginning:
     """The state to begin from, with the listeners that belong to it."""
 
     state: State
     listeners: Listeners
     containment: Containment
-    event: events.Event
-    left: State | None = None
-    """As an earlier supervisor has left it; None: there was none."""
-    effects: tuple[Effect, ...] = ()
-    """What is to be done first."""
+    left: Left | None = None
     release: Release | None = None
     """What is to be started if nobody serves."""
     remains: Remains | None = None
@@ -79,8 +86,7 @@ def begin(settings: Settings, given: Given, containment: Containment) -> Beginni
 def _anew(settings: Settings, given: Given, containment: Containment, state: State) -> Beginning:
     release = pin(settings.launch)
     listeners = open_listeners(addresses(release.launch.listen), given.handed)
-    event = events.TakenOver(at=time.monotonic(), alive=(), gone=())
-    return Beginning(state=state, listeners=listeners, containment=containment, event=event, release=release)
+    return Beginning(state=state, listeners=listeners, containment=containment, release=release)
 
 
 def _heritage(folder: Path, service: str) -> Heritage | None:
@@ -122,21 +128,23 @@ def _after(heritage: Heritage, settings: Settings, given: Given, containment: Co
     if remains.nothing:
         state, effects = recovery.begun_anew(was, settings.policy, told, at)
         anew = _anew(settings, given, containment, state)
-        return replace(anew, left=was, effects=effects) if was.generations or effects else anew
+        return replace(anew, left=_left(was, (), at, effects)) if was.generations or effects else anew
+    close_unwanted(given.handed, handed)
     state, effects = recovery.resumed(was, remains.found, at)
     _steer(remains.listeners, state)
-    alive = tuple(sorted(number for number, _ in remains.children))
-    gone = tuple(each.number for each in was.generations if each.process is not None and each.number not in alive)
     return Beginning(
         state=state,
         listeners=remains.listeners,
         containment=containment,
-        event=events.TakenOver(at=at, alive=alive, gone=gone),
-        left=was,
-        effects=effects,
+        left=_left(was, sorted(number for number, _ in remains.children), at, effects),
         release=pin(settings.launch) if state.serving is None else None,
         remains=remains,
     )
+
+
+def _left(was: State, alive: Sequence[int], at: float, effects: tuple[Effect, ...]) -> Left:
+    gone = [each.number for each in was.generations if each.process is not None and each.number not in alive]
+    return Left(state=was, event=events.TakenOver(at=at, alive=tuple(alive), gone=tuple(gone)), effects=effects)
 
 
 def _steer(listeners: Listeners, state: State) -> None:

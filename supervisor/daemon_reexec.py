@@ -51,7 +51,7 @@ class Reexec:
             raise OperatorError("the supervisor is being replaced already")
         self._rehearsing = True
         try:
-            await Errand([*_argv(), REHEARSE]).answer(_PATIENCE)
+            await Errand(_rehearsing(_argv())).answer(_PATIENCE)
         except HostError as failed:
             raise OperatorError(f"what is on disk cannot take over, and this supervisor stays: {failed}") from failed
         finally:
@@ -76,3 +76,9 @@ class Reexec:
 
 def _argv() -> list[str]:
     return [sys.executable, *sys.orig_argv[1:]]
+
+
+def _rehearsing(argv: list[str]) -> list[str]:
+    """With the word for it, which has to stand before the server's own command."""
+    at = argv.index("--") if "--" in argv else len(argv)
+    return [*argv[:at], REHEARSE, *argv[at:]]

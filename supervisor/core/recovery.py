@@ -135,10 +135,9 @@ def _of_generation(each: Generation, found: Found) -> Iterator[Effect]:
 
 
 def _nobodys(state: State, found: Found) -> Iterator[Effect]:
-    held = {each.sockets for each in state.generations}
-    for sockets in sorted(found.sockets - held):
-        others = [each for each in state.generations if each.sockets is not None]
-        all_accept = bool(others) and all(each.accepts for each in others)
+    others = [each for each in state.generations if each.sockets is not None]
+    all_accept = bool(others) and all(each.accepts for each in others)
+    for sockets in sorted(found.sockets - {each.sockets for each in others}):
         yield CloseSockets(sockets, migrate=all_accept, clients=True)
 
 

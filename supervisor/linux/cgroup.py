@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from supervisor.errors import HostError
-from supervisor.linux import process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,11 +37,6 @@ class Leaf:
         for folder, _, _ in os.walk(self.path):
             found |= members(folder)
         return found - {0}
-
-    def signal(self, number: int) -> None:
-        """Send a signal to each of them. One that is forked meanwhile may be missed."""
-        for pid in self.pids():
-            process.send(pid, number)
 
     def kill(self) -> None:
         """End them all by SIGKILL, those that are being forked as well (cgroup.kill, Linux 5.14)."""

@@ -16,6 +16,7 @@ import errno
 import fcntl
 import os
 import resource
+import signal
 import subprocess
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -193,6 +194,7 @@ def _argv(command: Command) -> list[str]:
 
 def _popen(command: Command, argv: Sequence[str], gate: int, outputs: Sequence[int | None]) -> subprocess.Popen[bytes]:
     script = _SHIM.format(held=HELD_NAME, stdin="/dev/null" if command.stdin is None else f"&{command.stdin}")
+    held_back = signal.pthread_sigmask(signal.SIG_SETMASK, ())  # it goes on through exec: a server could not be told
     try:
         return subprocess.Popen(
             ["/bin/sh", "-c", script, "sh", *argv],
@@ -207,6 +209,8 @@ def _popen(command: Command, argv: Sequence[str], gate: int, outputs: Sequence[i
         )
     except (OSError, subprocess.SubprocessError) as refused:
         raise HostError(_why(command, refused)) from refused
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
 
 
 def _why(command: Command, refused: Exception) -> str:

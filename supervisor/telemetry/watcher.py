@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from supervisor.errors import HostError
 from supervisor.telemetry.queues import Queue
@@ -29,27 +29,56 @@ _SHARE = 0.05
 """Of the processor, at most: a host with very many listeners is looked at less often."""
 
 
+class Alarm(Protocol):
+    """What is to ring."""
+
+    def cancel(self) -> None:
+        """It is not to ring any more."""
+
+
+class Clock(Protocol):
+    """By what it goes."""
+
+    def now(self) -> float:
+        """Seconds, from some time on."""
+
+    def later(self, pause: float, ring: Callable[[], None]) -> Alarm:
+        """Have that done in so many seconds."""
+
+
+class _TheHosts:
+    """The host's clock, and the alarms of the event loop that runs."""
+
+    def now(self) -> float:
+        """CLOCK_MONOTONIC: the loop's own time stands still while something is being done."""
+        return time.monotonic()
+
+    def later(self, pause: float, ring: Callable[[], None]) -> Alarm:
+        """By the loop."""
+        return asyncio.get_running_loop().call_later(pause, ring)
+
+
 class Watcher:
     """Looks from its making until `end`."""
 
-    def __init__(self, listeners: Listeners, sets: Callable[[], Iterable[int]]) -> None:
+    def __init__(self, listeners: Listeners, sets: Callable[[], Iterable[int]], clock: Clock | None = None) -> None:
         """`sets` tells which sets of sockets clients are sent to, or were: in others only a probe of ours can wait."""
         self._listeners = listeners
         self._sets = sets
+        self._clock = _TheHosts() if clock is None else clock
         self._names: dict[Listener, tuple[str, str]] = {}
         self._queues: dict[tuple[Listener, int], Queue] = {}
         self._looks = 0
-        self._looked = self._attentive_until = time.monotonic()
+        self._looked = self._attentive_until = self._clock.now()
         self._widest = 0.0
         self._pause = FINE
-        self._timer: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()
+        self._timer: Alarm | None = None
         self._look()
         self.attend()
 
     def attend(self) -> None:
         """Something has changed: look often for a while."""
-        self._attentive_until = time.monotonic() + ATTENTIVE
+        self._attentive_until = self._clock.now() + ATTENTIVE
         self._arm()
 
     def end(self) -> dict[str, Any]:
@@ -67,15 +96,15 @@ class Watcher:
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        pause = self._pause if time.monotonic() < self._attentive_until else max(self._pause, COARSE)
-        self._timer = self._loop.call_later(pause, self._look_again)
+        pause = self._pause if self._clock.now() < self._attentive_until else max(self._pause, COARSE)
+        self._timer = self._clock.later(pause, self._look_again)
 
     def _look_again(self) -> None:
         self._look()
         self._arm()
 
     def _look(self) -> None:
-        now = time.monotonic()
+        now = self._clock.now()
         lengths = dict.fromkeys(self._queues, 0)
         for member in self._sets():
             for name, listener in self._listeners.of(member):
@@ -84,7 +113,7 @@ class Watcher:
                 length = _length(listener, member)
                 if length is not None:
                     lengths[listener, member] = length
-        took = time.monotonic() - now
+        took = self._clock.now() - now
         for which, length in lengths.items():
             self._queue(which).look(now, length, took)
         self._looks += 1

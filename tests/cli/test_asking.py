@@ -19,6 +19,17 @@ from tests.harness.output import DEADLINE
 from tests.harness.supervisor import Supervisor
 
 
+def asking(supervisor: Supervisor, *words: str) -> subprocess.Popen[str]:
+    """A command at work."""
+    return subprocess.Popen(
+        [*GAPLESS, *words, "--socket", str(supervisor.control)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def test_upgrade_tells_each_phase_in_plain_lines(supervisor: Supervisor) -> None:
     found = supervisor.command("upgrade")
     assert (found.returncode, found.stderr) == (0, "")
@@ -103,13 +114,7 @@ def test_rollback_goes_back(supervisor: Supervisor) -> None:
 
 def test_abort_in_probation_is_3_for_one_and_0_for_the_other(supervisor: Supervisor) -> None:
     supervisor.configure(handoff={"probation": "30s"})
-    with subprocess.Popen(
-        [*GAPLESS, "upgrade", "--socket", str(supervisor.control)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as upgrade:
+    with asking(supervisor, "upgrade") as upgrade:
         supervisor.event("phase", phase="probation")
         abort = supervisor.command("abort", "--wait-drain")
         _, complaint = upgrade.communicate(timeout=DEADLINE)
@@ -134,13 +139,7 @@ def test_a_displaced_request_is_4(supervisor: Supervisor) -> None:
     supervisor.configure(handoff={"probation": "30s"})
     supervisor.command("upgrade", "--no-wait")
     supervisor.event("phase", phase="probation")
-    with subprocess.Popen(
-        [*GAPLESS, "upgrade", "--socket", str(supervisor.control)],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as displaced:
+    with asking(supervisor, "upgrade") as displaced:
         supervisor.event("request_kept")
         later = json.loads(supervisor.command("upgrade", "--no-wait", "--json").stdout)["request"]
         _, complaint = displaced.communicate(timeout=DEADLINE)
@@ -149,13 +148,7 @@ def test_a_displaced_request_is_4(supervisor: Supervisor) -> None:
 
 def test_a_supervisor_that_is_killed_in_the_middle_is_5(supervisor: Supervisor) -> None:
     supervisor.configure(handoff={"probation": "30s"})
-    with subprocess.Popen(
-        [*GAPLESS, "upgrade", "--socket", str(supervisor.control)],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as upgrade:
+    with asking(supervisor, "upgrade") as upgrade:
         supervisor.event("phase", phase="probation")
         supervisor.process.kill()
         _, complaint = upgrade.communicate(timeout=DEADLINE)
@@ -167,13 +160,7 @@ def test_a_supervisor_that_is_killed_in_the_middle_is_5(supervisor: Supervisor) 
 
 def test_one_who_waits_hears_the_end_from_the_next_supervisor(supervisor: Supervisor) -> None:
     supervisor.configure(handoff={"probation": "2s"})
-    with subprocess.Popen(
-        [*GAPLESS, "upgrade", "--wait-drain", "--socket", str(supervisor.control)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as upgrade:
+    with asking(supervisor, "upgrade", "--wait-drain") as upgrade:
         supervisor.event("phase", phase="probation")
         supervisor.taken_over()
         said, complaint = upgrade.communicate(timeout=DEADLINE)
@@ -184,14 +171,8 @@ def test_one_who_waits_hears_the_end_from_the_next_supervisor(supervisor: Superv
 
 
 def test_one_who_stops_waiting_stops_nothing(supervisor: Supervisor) -> None:
-    supervisor.configure(handoff={"probation": "500ms"})
-    with subprocess.Popen(
-        [*GAPLESS, "upgrade", "--socket", str(supervisor.control)],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as upgrade:
+    supervisor.configure(handoff={"probation": "3s"})
+    with asking(supervisor, "upgrade") as upgrade:
         supervisor.event("phase", phase="probation")
         upgrade.send_signal(signal.SIGINT)
         _, complaint = upgrade.communicate(timeout=DEADLINE)
@@ -272,13 +253,7 @@ def test_status_fits_and_the_release_is_whole(supervisor: Supervisor, columns: i
 
 
 def test_status_watched_goes_on_until_the_supervisor_is_gone(supervisor: Supervisor) -> None:
-    with subprocess.Popen(
-        [*GAPLESS, "status", "--watch", "--socket", str(supervisor.control)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as watching:
+    with asking(supervisor, "status", "--watch") as watching:
         assert watching.stdout is not None
         assert "serving release" in watching.stdout.readline()
         supervisor.stop()

@@ -1,8 +1,8 @@
 """The configuration as a running supervisor reads it: by another process, and only when it has changed."""
 
 import os
+import select
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,12 +75,15 @@ def test_a_reader_that_hangs_keeps_nobody_waiting_and_hears_no_signal_that_is_no
 ) -> None:
     before = supervisor.get()
     hangs = supervisor.folder / "hangs"
-    fault(f"open({str(hangs)!r}, 'w').close(); time.sleep(600)")
+    os.mkfifo(hangs)
+    fifo = os.open(hangs, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fault(f"open({str(hangs)!r}, 'w').close(); signal.pause()")
     supervisor.configure(drain={"timeout": "20s"})
     supervisor.use(v2)
     mark = supervisor.signal(signal.SIGHUP)
     supervisor.event("handoff_began", mark)
-    _appears(hangs)
+    _opened(fifo)
+    os.close(fifo)
     (reader,) = set(proc.children(supervisor.pid)) - {before.pid}
     os.killpg(supervisor.pid, signal.SIGHUP)
     assert supervisor.get() == before
@@ -95,9 +98,8 @@ def test_a_reader_that_hangs_keeps_nobody_waiting_and_hears_no_signal_that_is_no
     assert proc.reaps_all(supervisor.pid, 20)
 
 
-def _appears(path: Path) -> None:
-    """No event tells of what a process that is not ours to ask has come to."""
-    ends = time.monotonic() + 40
-    while not path.exists():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
+def _opened(fifo: int) -> None:
+    """Wait until somebody has opened the other end, and closed it."""
+    poll = select.poll()
+    poll.register(fifo, 0)
+    assert poll.poll(40_000), "nobody has opened it"

@@ -7,18 +7,17 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.handoff.conftest import Make
 from tests.harness import builds
-from tests.harness.crashing import needs_strace
+from tests.harness.crashing import injected, needs_strace
 from tests.harness.load import Load
 from tests.harness.network import Network
-from tests.harness.output import DEADLINE, Output, piped
+from tests.harness.output import DEADLINE
 from tests.harness.supervisor import Supervisor
 
 needs_mounts = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount: unshare --mount")
@@ -150,24 +149,8 @@ def test_a_full_disk_keeps_no_service_from_its_start(make: Make, tmp_path: Path,
     assert full.status()["journal"] == "ok"
 
 
-@contextmanager
-def nothing_can_be_forked(pid: int) -> Iterator[None]:
-    """Inside, the kernel answers as it does at RLIMIT_NPROC (clone(2): EAGAIN), which root would not feel."""
-    calls = "fork,vfork,clone,clone3"
-    tracer = subprocess.Popen(
-        ["strace", "-p", str(pid), "-e", f"trace={calls}", "-e", f"inject={calls}:error=EAGAIN"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    says = Output(piped(tracer))
-    try:
-        says.until("strace is there", lambda: any("attached" in line for line in says.text))
-        yield
-    finally:
-        tracer.send_signal(signal.SIGINT)
-        tracer.wait(DEADLINE)
-        says.close()
+NOTHING_CAN_BE_FORKED = ("fork,vfork,clone,clone3", "error=EAGAIN")
+"""As at RLIMIT_NPROC, which root would not feel (clone(2))."""
 
 
 @needs_strace
@@ -176,7 +159,7 @@ def test_without_a_process_to_be_had_a_handoff_ends_and_the_next_one_succeeds(
 ) -> None:
     supervisor.start(v1)
     running = load(supervisor, rate=400)
-    with nothing_can_be_forked(supervisor.pid):
+    with injected(supervisor.pid, *NOTHING_CAN_BE_FORKED):
         for change in ({}, {"timeout": "21s"}):  # with it, there is a configuration to be read, by a process
             supervisor.configure(drain=change)
             ended = supervisor.hup(v2)
@@ -193,7 +176,7 @@ def test_a_server_that_dies_while_none_can_be_forked_comes_back_later(supervisor
     supervisor.configure(restart={"delay": "50ms", "longest": "100ms"})
     supervisor.start(v1)
     mark = supervisor.mark()
-    with nothing_can_be_forked(supervisor.pid):
+    with injected(supervisor.pid, *NOTHING_CAN_BE_FORKED):
         os.kill(supervisor.pid_of(1), signal.SIGKILL)
         down = supervisor.event("restart_due", mark, deaths=3)
         assert "Resource temporarily unavailable" in supervisor.events("generation_down", since=mark)[-1]["exit"]

@@ -1,5 +1,6 @@
 """When a generation counts as ready: by the pipe, by sd_notify, or by accepting in silence."""
 
+import os
 import signal
 import socket
 import sys
@@ -127,10 +128,15 @@ def test_status_is_shown(supervisor: Supervisor) -> None:
 
 
 def test_extend_timeout_is_heard(supervisor: Supervisor) -> None:
-    body = "for _ in range(5):\n    say('EXTEND_TIMEOUT_USEC=1500000')\n    time.sleep(0.4)\nsay('READY=1')\nserve()"
+    os.mkfifo(fifo := supervisor.folder / "fifo")
+    body = f"say('EXTEND_TIMEOUT_USEC=9000000')\nopen({str(fifo)!r}).read()\nsay('READY=1')\nserve()"
     supervisor.configure(ready={"timeout": "1s"})
-    supervisor.start(python_server(supervisor, body))
-    assert supervisor.event("generation_ready")["after"] > 1.9
+    supervisor.use(python_server(supervisor, body))
+    supervisor.spawn()
+    with fifo.open("w"):  # it waits there: what it said before that has arrived
+        (found,) = supervisor.status()["generations"]
+        assert 8 < found["until"] - found["since"] < 10
+    supervisor.event("generation_ready")
     assert not supervisor.events("generation_killed")
 
 

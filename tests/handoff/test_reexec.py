@@ -79,9 +79,11 @@ def test_signals_in_between_are_kept(supervisor: Supervisor, v1: Path, v2: Path)
 def test_file_descriptors_neither_grow_nor_leak(supervisor: Supervisor, v1: Path) -> None:
     supervisor.start(v1)
     counts = []
-    for _ in range(4):
-        supervisor.event("taken_over", supervisor.signal(signal.SIGUSR2))
+    for generation in range(1, 5):
+        mark = supervisor.signal(signal.SIGUSR2)
+        supervisor.event("taken_over", mark)
         supervisor.upgrade(v1)
+        supervisor.event("generation_ended", mark, generation=generation)
         counts.append(len(list(Path(f"/proc/{supervisor.pid}/fd").iterdir())))
     assert counts[-1] <= counts[1], counts
     names = {str(os.readlink(each)) for each in Path(f"/proc/{supervisor.serving()['pid']}/fd").iterdir()}  # noqa: PTH115
@@ -113,3 +115,14 @@ def test_new_code_is_what_runs_afterwards(supervisor: Supervisor, tmp_path: Path
     assert (said.returncode == 0) is not broken, said
     assert (supervisor.status()["version"] == "9.9.9") is not broken
     assert supervisor.get().version == "v1"
+
+
+def test_one_that_was_started_by_arguments_alone_does_it_too(supervisor: Supervisor, v1: Path) -> None:
+    """The new code is told to rehearse, and not the server that stands behind the two dashes."""
+    supervisor.arguments = ("--listen", "127.0.0.1:0", "--service", supervisor.name, "--", str(v1))
+    supervisor.spawn(environment={"STATE_DIRECTORY": str(supervisor.folder)})
+    supervisor.event("generation_ready", generation=1)
+    over = supervisor.event("taken_over", supervisor.signal(signal.SIGUSR2))
+    assert over["alive"] == [1]
+    assert supervisor.get().version == "v1"
+    assert supervisor.stop() == 0

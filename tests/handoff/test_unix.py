@@ -31,6 +31,7 @@ threading.Thread(target=serve, daemon=True).start()
 os.write(int(os.environ["READY_FD"]), b"ready\\n")
 signal.sigwait({signal.SIGTERM})
 sock.close()
+signal.sigtimedwait({signal.SIGUSR1}, 0.2)
 os.unlink("PATH")
 signal.sigwait({signal.SIGUSR1})
 """
@@ -123,7 +124,7 @@ def test_a_candidate_that_dies_on_probation(supervisor: Supervisor, v1: Path, mo
     path = on(supervisor, mode)
     supervisor.configure(handoff={"probation": "20s"})
     supervisor.start(v1)
-    supervisor.use(builds.go_server("broken", "-crash-after=250ms"))
+    supervisor.use(builds.go_server("broken", "-crash-after=1500ms"))
     assert supervisor.hup()["reason"].startswith("died in probation")
     assert get(path).version == "v1"
     supervisor.event("generation_role", generation=1, role="serving")
@@ -180,7 +181,7 @@ def test_what_a_killed_supervisor_left_is_recovered(make: Callable[..., Supervis
 
 
 def test_a_server_that_removes_the_path_at_its_end(supervisor: Supervisor, v2: Path) -> None:
-    """Puma does: while it drains, and thus before it has ended."""
+    """Puma does: while it drains, and thus before it has ended. This one waits a while after it closed its listener."""
     path = on(supervisor)
     program = supervisor.folder / "removes"
     program.write_text(REMOVES_ITS_PATH.replace("PATH", str(path)))

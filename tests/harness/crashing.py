@@ -39,10 +39,10 @@ class Crash:
 
 
 @contextmanager
-def killed_at(supervisor: Supervisor, call: str, number: int) -> Iterator[None]:
-    """Inside, the supervisor is killed when it is about to make that call for that time."""
+def injected(pid: int, calls: str, what: str) -> Iterator[None]:
+    """Inside, strace(1) does that to a process at these calls: `signal=KILL:when=3`, `error=EAGAIN`."""
     tracer = subprocess.Popen(
-        ["strace", "-p", str(supervisor.pid), "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"],
+        ["strace", "-p", str(pid), "-e", f"trace={calls}", "-e", f"inject={calls}:{what}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -63,7 +63,10 @@ def upgraded(supervisor: Supervisor, call: str, number: int) -> Crash:
     before = known[-1]["handoff"] if known else 0
     kept = supervisor.keep_output()
     mark = supervisor.mark()
-    with killed_at(supervisor, call, number), suppress(UnreachableError, OperatorError, OSError):
+    with (
+        injected(supervisor.pid, call, f"signal=KILL:when={number}"),
+        suppress(UnreachableError, OperatorError, OSError),
+    ):
         supervisor.client().call("POST", "/v1/upgrade")
         supervisor.ends_or(mark, "generation_ended")
     died = not supervisor.lives()

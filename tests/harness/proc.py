@@ -71,12 +71,19 @@ def zombies(parent: int) -> list[int]:
 
 
 def reaps_all(parent: int, timeout: float) -> bool:
-    """Wait until it has no dead children; no event tells of a wait(2) in another process."""
+    """Wait until it has no dead children. A pidfd hangs up when its process is reaped (Linux 6.9), or is looked at."""
     ends = time.monotonic() + timeout
-    while zombies(parent):
+    while dead := zombies(parent):
         if time.monotonic() > ends:
             return False
-        time.sleep(0.01)
+        try:
+            pidfd = os.pidfd_open(dead[0])
+        except ProcessLookupError:
+            continue
+        poll = select.poll()
+        poll.register(pidfd, 0)
+        poll.poll(10)
+        os.close(pidfd)
     return True
 
 

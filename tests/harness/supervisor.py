@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ class Supervisor:
         self.path = folder / "gapless.toml"
         self.handed: dict[str, socket.socket] = {}
         """Sockets that it is started with, as systemd would."""
+        self.arguments: tuple[str, ...] = ()
+        """What it is run with instead of a file."""
         self.code = ROOT
         """The checkout, or a copy of it, that it runs from."""
         self.may_trace = False
@@ -76,11 +79,11 @@ class Supervisor:
         self.process: subprocess.Popen[str]
         self.output: Output
         self._sockets: list[socket.socket] = []
+        self._runtime = Path("/run/gapless") / self.name
         self._environment = os.environ | {"PWD": str(ROOT)}
         if os.geteuid() != 0:
-            runtime = folder / "run"
-            runtime.mkdir(mode=0o700)
-            self._environment["XDG_RUNTIME_DIR"] = str(runtime)
+            self._runtime = Path(tempfile.mkdtemp(prefix="g."))  # names of sockets in it have to be short
+            self._environment["XDG_RUNTIME_DIR"] = str(self._runtime)
 
     # ---- before it runs
 
@@ -109,7 +112,7 @@ class Supervisor:
         named = {"LISTEN_FDNAMES": ":".join(self.handed)} if fds else {}
         launcher = [sys.executable, "-c", _HAND_OVER, " ".join(map(str, fds))] if fds else []
         self.process = subprocess.Popen(
-            [*self.network.prefix, *launcher, *_gapless(), "run", str(self.path)],
+            [*self.network.prefix, *launcher, *_gapless(), "run", *(self.arguments or (str(self.path),))],
             pass_fds=fds,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if says is None else says,
@@ -306,8 +309,7 @@ class Supervisor:
                     os.kill(pid, signal.SIGKILL)
                 proc.gone(pid, DEADLINE)
         self.output.close()
-        if os.geteuid() == 0:
-            shutil.rmtree(Path("/run/gapless") / self.name, ignore_errors=True)
+        shutil.rmtree(self._runtime, ignore_errors=True)
         bugs = [each for each in self.output.events if each["level"] == "critical" or each["event"] == "control_failed"]
         assert not bugs, bugs
         if not self.may_trace:

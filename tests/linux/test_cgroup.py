@@ -76,7 +76,8 @@ def test_all_that_a_process_starts_is_in_it_and_ends_with_it(leaf: Leaf) -> None
         assert time.monotonic() < until
     found = leaf.pids()
     assert not leaf.remove()
-    leaf.signal(signal.SIGSTOP)  # it does not keep them from being killed
+    for pid in found:
+        os.kill(pid, signal.SIGSTOP)  # it does not keep them from being killed
     leaf.kill()
     assert all(proc.gone(pid, DEADLINE) for pid in found)
     assert leaf.remove()  # though the one that is ours has not been reaped

@@ -111,13 +111,16 @@ ended(held)
     assert set(told[1:]) == {"A=1", "a.b=2", "LISTEN_FDS=1", f"LISTEN_PID={pid}"}
 
 
-def test_signals_are_as_a_login_shell_leaves_them() -> None:
-    told = tell("""
+@pytest.mark.parametrize("held_back", ["[]", "signal.valid_signals()"], ids=["none", "all"])
+def test_signals_are_as_a_login_shell_leaves_them(held_back: str) -> None:
+    """Also while we hold them back ourselves: a server that could not be told to end would have to be killed."""
+    told = tell(f"""
 signal.signal(signal.SIGHUP, lambda *_: None)
-signal.pthread_sigmask(signal.SIG_SETMASK, [])
+signal.pthread_sigmask(signal.SIG_SETMASK, {held_back})
 held = spawn.spawn(command("/bin/cat", "/proc/self/status"), [], window)
 held.let_go()
 ended(held)
+assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set({held_back}) - {{signal.SIGKILL, signal.SIGSTOP}}
 """)
     masks = dict(line.split(":\t") for line in told.splitlines() if line.startswith(("SigBlk", "SigIgn", "SigCgt")))
     assert {name: int(mask, 16) for name, mask in masks.items()} == {"SigBlk": 0, "SigIgn": 0, "SigCgt": 0}

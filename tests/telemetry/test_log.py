@@ -94,7 +94,9 @@ def test_the_daemon_serves_on_when_nobody_reads_its_log_any_more(tmp_path: Path)
         os.close(writing)
         heard = b""
         while b"generation_ready" not in heard:
-            heard += os.read(reading, 65536)
+            more = os.read(reading, 65536)
+            assert more, heard
+            heard += more
         os.close(reading)
         try:
             supervisor.use(builds.go_server("v2"))

@@ -3,8 +3,9 @@
 import asyncio
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -34,80 +35,131 @@ def connected(listeners: Listeners, at: int) -> socket.socket:
     return socket.create_connection(listener.bound.sockaddr[:2])
 
 
-def test_it_sees_who_waits_and_for_how_long(listeners: Listeners) -> None:
-    async def watch() -> dict[str, object]:
-        watching = Watcher(listeners, lambda: [1])
-        began = time.monotonic()
-        with connected(listeners, 1), connected(listeners, 1):
-            await asyncio.sleep(0.2)
-            waited = time.monotonic() - began
-            found = watching.end()
-        quiet, busy = found["listeners"]
-        assert (quiet["deepest"], quiet["longest_wait"], quiet["generation"]) == (0, 0.0, None)
-        assert (busy["name"], busy["deepest"], busy["generation"]) == ("l1", 2, 1)
-        assert busy["longest_wait"] <= waited + 0.001
-        assert busy["at_most"] >= 0.2
-        return dict(found)
+@dataclass
+class Time:
+    """It goes as it is told, and besides as fast as this process is at work: what takes the processor takes time."""
 
-    found = asyncio.run(watch())
-    assert isinstance(found["looks"], int)
+    gone: float = 0.0
+    alarms: list["Alarm"] = field(default_factory=list)
+
+    def now(self) -> float:
+        return self.gone + time.thread_time()
+
+    def later(self, pause: float, ring: Callable[[], None]) -> "Alarm":
+        self.alarms.append(Alarm(self, self.now() + pause, ring))
+        return self.alarms[-1]
+
+    def goes(self, seconds: float) -> None:
+        """Ring what is due, each at its time."""
+        end = self.now() + seconds
+        while due := [each for each in self.alarms if each.at <= end]:
+            first = min(due, key=lambda each: each.at)
+            self.alarms.remove(first)
+            self.gone += max(0.0, first.at - self.now())
+            first.ring()
+        self.gone += max(0.0, end - self.now())
+
+
+@dataclass(eq=False)
+class Alarm:
+    time: Time
+    at: float
+    ring: Callable[[], None]
+
+    def cancel(self) -> None:
+        if self in self.time.alarms:
+            self.time.alarms.remove(self)
+
+
+@pytest.fixture
+def clock() -> Time:
+    return Time()
+
+
+def test_it_sees_who_waits_and_for_how_long(listeners: Listeners, clock: Time) -> None:
+    watching = Watcher(listeners, lambda: [1], clock)
+    began = clock.now()
+    with connected(listeners, 1), connected(listeners, 1):
+        clock.goes(0.2)
+        waited = clock.now() - began
+        found = watching.end()
+    quiet, busy = found["listeners"]
+    assert (quiet["deepest"], quiet["longest_wait"], quiet["generation"]) == (0, 0.0, None)
+    assert (busy["name"], busy["deepest"], busy["generation"]) == ("l1", 2, 1)
+    assert busy["longest_wait"] <= waited + 0.001
+    assert busy["longest_wait"] > 0.1
+    assert busy["at_most"] >= 0.2
     assert found["looks"] > 2
 
 
-def test_only_sets_that_clients_are_sent_to_are_looked_at(listeners: Listeners) -> None:
+def test_by_itself_it_goes_by_the_hosts_clock_and_the_loop(listeners: Listeners) -> None:
     async def watch() -> None:
-        watching = Watcher(listeners, list)
-        with connected(listeners, 0):
-            assert watching.end()["listeners"] == []
+        looked = asyncio.Event()
+        looks = 0
+
+        def sets() -> list[int]:
+            nonlocal looks
+            looks += 1
+            if looks == 3:
+                looked.set()
+            return [1]
+
+        watching = Watcher(listeners, sets)
+        async with asyncio.timeout(20):
+            await looked.wait()
+        assert watching.end()["looks"] >= 3
 
     asyncio.run(watch())
 
 
-def test_who_waits_at_the_first_look_has_waited_since_the_last_at_the_others(listeners: Listeners) -> None:
-    async def watch() -> None:
-        exposed: list[int] = []
-        watching = Watcher(listeners, lambda: exposed)
-        exposed.append(1)
-        with connected(listeners, 0):
-            busy = watching.end()["listeners"][0]
-        assert (busy["deepest"], busy["longest_wait"]) == (1, 0.0)
-        assert busy["at_most"] > 0
-
-    asyncio.run(watch())
+def test_only_sets_that_clients_are_sent_to_are_looked_at(listeners: Listeners, clock: Time) -> None:
+    watching = Watcher(listeners, list, clock)
+    with connected(listeners, 0):
+        assert watching.end()["listeners"] == []
 
 
-def test_nothing_is_left_running_when_it_has_ended(listeners: Listeners, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def watch() -> int:
-        watching = Watcher(listeners, lambda: [1])
-        watching.attend()
-        found = watching.end()
-        looks: list[float] = []
-        monkeypatch.setattr(Watcher, "_look", lambda _: looks.append(time.monotonic()))
-        await asyncio.sleep(3 * watcher.COARSE)
-        assert found["looks"] == 2
-        return len(looks)
-
-    assert asyncio.run(watch()) == 0
+def test_who_waits_at_the_first_look_has_waited_since_the_last_at_the_others(listeners: Listeners, clock: Time) -> None:
+    exposed: list[int] = []
+    watching = Watcher(listeners, lambda: exposed, clock)
+    exposed.append(1)
+    with connected(listeners, 0):
+        clock.gone += 0.01
+        busy = watching.end()["listeners"][0]
+    assert (busy["deepest"], busy["longest_wait"]) == (1, 0.0)
+    assert busy["at_most"] >= 0.01
 
 
-def test_it_looks_often_for_a_while_after_a_change_and_seldom_else(
-    listeners: Listeners, monkeypatch: pytest.MonkeyPatch
+def test_nothing_is_left_running_when_it_has_ended(listeners: Listeners, clock: Time) -> None:
+    watching = Watcher(listeners, lambda: [1], clock)
+    watching.attend()
+    assert len(clock.alarms) == 1
+    assert watching.end()["looks"] == 2
+    assert clock.alarms == []
+
+
+def test_it_looks_often_for_a_while_after_a_change_and_seldom_else(listeners: Listeners, clock: Time) -> None:
+    looks = 0
+
+    def sets() -> list[int]:
+        nonlocal looks
+        looks += 1
+        return [1]
+
+    watching = Watcher(listeners, sets, clock)
+    clock.goes(watcher.ATTENTIVE)
+    often, looks = looks, 0
+    clock.goes(watcher.ATTENTIVE)
+    assert often > 5 * looks
+    assert looks <= watcher.ATTENTIVE / watcher.COARSE + 1
+    looks = 0
+    watching.attend()
+    clock.goes(watcher.ATTENTIVE)
+    assert looks > often / 2
+
+
+def test_a_listener_that_cannot_tell_is_passed_over(
+    listeners: Listeners, clock: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watcher, "ATTENTIVE", 0.2)
-
-    async def watch() -> tuple[int, int]:
-        watching = Watcher(listeners, lambda: [1])
-        await asyncio.sleep(0.2)
-        often = watching._looks
-        await asyncio.sleep(0.5)
-        return often, watching.end()["looks"] - often
-
-    often, seldom = asyncio.run(watch())
-    assert often > seldom
-    assert seldom <= 0.5 / watcher.COARSE + 3
-
-
-def test_a_listener_that_cannot_tell_is_passed_over(listeners: Listeners, monkeypatch: pytest.MonkeyPatch) -> None:
     def queue(listener: TcpListener, member: int) -> int | None:
         if listener.address.name == "l0":
             raise OSError("no such thing")
@@ -115,21 +167,16 @@ def test_a_listener_that_cannot_tell_is_passed_over(listeners: Listeners, monkey
 
     monkeypatch.setattr(TcpListener, "queue", queue)
 
-    async def watch() -> list[dict[str, object]]:
-        return list(Watcher(listeners, lambda: [1]).end()["listeners"])
-
-    assert [each["longest_wait"] for each in asyncio.run(watch())] == [None, None]
+    found = Watcher(listeners, lambda: [1], clock).end()["listeners"]
+    assert [each["longest_wait"] for each in found] == [None, None]
 
 
-def test_with_many_listeners_the_looks_take_little_of_the_processor() -> None:
-    async def watch(listeners: Listeners) -> tuple[float, int]:
-        began = time.thread_time()
-        watching = Watcher(listeners, lambda: [1])
-        await asyncio.sleep(0.5)
-        looks = watching.end()["looks"]
-        return (time.thread_time() - began) / 0.5, looks
-
+def test_with_many_listeners_the_looks_take_little_of_the_processor(clock: Time) -> None:
     with closing(opened(60)) as listeners:
-        share, looks = asyncio.run(watch(listeners))
+        began = time.thread_time()
+        watching = Watcher(listeners, lambda: [1], clock)
+        clock.goes(0.5)
+        looks = watching.end()["looks"]
+        share = (time.thread_time() - began) / 0.5
     assert looks > 5
     assert share < 0.2
