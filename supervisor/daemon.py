@@ -21,7 +21,7 @@ from supervisor.control.server import ControlServer
 from supervisor.control.status import document
 from supervisor.core import effects, events
 from supervisor.core.model import Ask, Mode, Request
-from supervisor.daemon_beginning import Beginning, begin
+from supervisor.daemon_beginning import Beginning, Ground, begin
 from supervisor.daemon_given import MOST_LISTENERS, Given
 from supervisor.daemon_health import HealthWays
 from supervisor.daemon_reexec import Reexec
@@ -85,8 +85,10 @@ async def _run(settings: Settings, source: Source, given: Given) -> int:
     lock = Lock(state_dir(name, settings.state_dir) / "lock", f"service {name}")
     configure_log(name)
     process.become_subreaper()
-    beginning = begin(settings, given, Containment.of(name))
-    daemon = Daemon(source, settings, beginning, given)
+    above = AboveUs.from_environment(given)
+    store = None if above is None else above.store
+    beginning = begin(Ground(settings=settings, given=given, containment=Containment.of(name), store=store))
+    daemon = Daemon(source, settings, beginning, given, above)
     server = ControlServer(control_socket(name, settings.control), daemon)
     await server.start()
     try:
@@ -101,7 +103,9 @@ async def _run(settings: Settings, source: Source, given: Given) -> int:
 class Daemon:
     """One service under supervision."""
 
-    def __init__(self, source: Source, settings: Settings, beginning: Beginning, given: Given) -> None:
+    def __init__(
+        self, source: Source, settings: Settings, beginning: Beginning, given: Given, above: AboveUs | None
+    ) -> None:
         listeners = beginning.listeners
         self._settings = settings
         self._listeners = listeners
@@ -109,7 +113,7 @@ class Daemon:
         self._runtime = runtime_dir(self._name)
         state = state_dir(self._name, settings.state_dir)
         self._began = time.time()
-        self._systemd = AboveUs.from_environment()
+        self._systemd = above
         self._desk = Desk()
         self._history = History(state)
         self._losses = Losses()
@@ -309,6 +313,7 @@ class Daemon:
         self._desk.take(step.effects)
         if self._systemd is not None:
             self._systemd.told(step, self._engine.now())
+            self._systemd.store.keep(self._listeners)
 
     def _clock(self) -> Clock:
         now = self._engine.now()

@@ -15,7 +15,7 @@ from supervisor.engine.addresses import addresses
 from supervisor.engine.history import History
 from supervisor.engine.journal import NAME
 from supervisor.errors import HostError
-from supervisor.linux.handed import claim
+from supervisor.linux.handed import claim, let_go
 from supervisor.paths import runtime_dir, state_dir
 from supervisor.releases.pin import pin
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from supervisor.core.effects import Effect
     from supervisor.core.model import Generation, Release
     from supervisor.daemon_given import Given
+    from supervisor.daemon_store import Store
     from supervisor.engine.containment import Containment
     from supervisor.engine.heritage import Heritage
     from supervisor.engine.takeover import Remains
@@ -34,6 +35,17 @@ if TYPE_CHECKING:
     from supervisor.linux.process import Child
 
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What there is at every beginning, whatever was before."""
+
+    settings: Settings
+    given: Given
+    containment: Containment
+    store: Store | None
+    """systemd's, if we are a service of its."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,65 +81,78 @@ class Beginning:
                 yield each, child, self.remains.pipes.get((each.number, each.run))
 
 
-def begin(settings: Settings, given: Given, containment: Containment) -> Beginning:
+def begin(ground: Ground) -> Beginning:
     """Look what there is to go on with; bind the listeners if there is nothing.
 
-    Raises HostError or OperatorError, with nothing changed.
+    Raises HostError or OperatorError, with nothing changed but for kept sockets that nobody serves.
     """
+    settings = ground.settings
     folder = state_dir(settings.service, settings.state_dir)
     history = History(folder)
-    heritage = _heritage(folder, settings.service)
+    heritage = _heritage(folder, ground)
     if heritage is None:
-        state = State(policy=settings.policy, last_handoff=history.last_number())
-        return _anew(settings, given, containment, state)
-    return _after(heritage, settings, given, containment, history.last_number())
+        return _anew(ground, State(policy=settings.policy, last_handoff=history.last_number()))
+    return _after(heritage, ground, history.last_number())
 
 
-def _anew(settings: Settings, given: Given, containment: Containment, state: State) -> Beginning:
-    release = pin(settings.launch)
-    listeners = open_listeners(addresses(release.launch.listen), given.handed)
-    return Beginning(state=state, listeners=listeners, containment=containment, release=release)
+def _anew(ground: Ground, state: State) -> Beginning:
+    release = pin(ground.settings.launch)
+    for each in ground.given.kept:
+        let_go(each.socket)
+    if ground.store is not None:
+        ground.store.empty()  # until then our own addresses are in use
+    listeners = open_listeners(addresses(release.launch.listen), ground.given.handed)
+    return Beginning(state=state, listeners=listeners, containment=ground.containment, release=release)
 
 
-def _heritage(folder: Path, service: str) -> Heritage | None:
+def _heritage(folder: Path, ground: Ground) -> Heritage | None:
     if not (folder / NAME).exists():
+        if ground.given.kept:
+            _refuse_if_served(ground.settings.service, f"{folder / NAME} is gone")
         return None
-    from supervisor.engine import heritage, takeover  # noqa: PLC0415 - a first start does without them
+    from supervisor.engine import heritage  # noqa: PLC0415 - a first start does without it
 
     try:
         return heritage.read(folder)
     except heritage.UnreadableError as odd:
-        runs = takeover.living(service, runtime_dir(service))
-        if runs:
-            raise HostError(
-                f"{odd}, and a server of this service runs (pid {runs[0]}), which cannot be taken back without it. "
-                f"It serves on; once it has ended (kill {runs[0]}), start gapless again"
-            ) from odd
+        _refuse_if_served(ground.settings.service, str(odd))
         aside = (folder / NAME).rename(folder / f"{NAME}.unreadable")
         _log.error("journal_unreadable", reason=str(odd), effect="begun anew: no server runs", kept=str(aside))
         return None
 
 
-def _after(heritage: Heritage, settings: Settings, given: Given, containment: Containment, told: int) -> Beginning:
+def _refuse_if_served(service: str, why: str) -> None:
+    """Without a journal a server cannot be taken back, and is not to lose its sockets. Raises HostError."""
+    from supervisor.engine.takeover import living  # noqa: PLC0415 - a first start does without it
+
+    runs = living(service, runtime_dir(service))
+    if runs:
+        raise HostError(
+            f"{why}, and a server of this service runs (pid {runs[0]}), which cannot be taken back without it. "
+            f"It serves on; once it has ended (kill {runs[0]}), start gapless again"
+        )
+
+
+def _after(heritage: Heritage, ground: Ground, told: int) -> Beginning:
     from supervisor.core import recovery  # noqa: PLC0415 - a first start does without it
     from supervisor.engine.takeover import Estate, take_over  # noqa: PLC0415 - likewise
 
     was, at = heritage.state, time.monotonic()
-    runtime = runtime_dir(settings.service)
+    settings, given = ground.settings, ground.given
     configured = [listen for each in was.generations for listen in each.release.launch.listen]
     handed = claim(addresses(dict.fromkeys(configured)), given.handed) if given.handed else {}
     estate = Estate(
         service=settings.service,
-        runtime=runtime,
-        containment=containment,
-        given=given.inherited,
+        runtime=runtime_dir(settings.service),
+        containment=ground.containment,
+        given=[*given.inherited, *(each.socket for each in given.kept)],
         handed=handed,
         told=told,
     )
     remains = take_over(heritage, estate)
     if remains.nothing:
         state, effects = recovery.begun_anew(was, settings.policy, told, at)
-        anew = _anew(settings, given, containment, state)
+        anew = _anew(ground, state)
         return replace(anew, left=_left(was, (), at, effects)) if was.generations or effects else anew
     close_unwanted(given.handed, handed)
     state, effects = recovery.resumed(was, remains.found, at)
@@ -135,7 +160,7 @@ def _after(heritage: Heritage, settings: Settings, given: Given, containment: Co
     return Beginning(
         state=state,
         listeners=remains.listeners,
-        containment=containment,
+        containment=ground.containment,
         left=_left(was, sorted(number for number, _ in remains.children), at, effects),
         release=pin(settings.launch) if state.serving is None else None,
         remains=remains,

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 MOST_LISTENERS = 256
 
+KEPT = "gapless-"
+"""How the names begin of what we have systemd keep; what comes from a socket unit is called otherwise."""
+
 _WINDOW = MOST_LISTENERS + 1
 """fds set aside for children: listeners and the readiness pipe. That takes 0.3 ms at the start, and no memory."""
 
@@ -25,23 +28,30 @@ class Given(NamedTuple):
     open_files: tuple[int, int]
     """The limit as it was, soft and hard: a child's, unless it is to have another."""
     handed: list[Handed]
-    """systemd's sockets."""
+    """Sockets that systemd has made."""
     inherited: list[Socket]
     """Those that we had before we became what is on disk now."""
+    kept: list[Handed]
+    """Those that a supervisor before us had systemd keep."""
 
 
 def take() -> Given:
     """Take it; whatever else was left open by who started us is closed. Raises HostError."""
     open_files = limits.raise_open_files()
     before = inherit.take(os.environ)
-    handed = _handed(before)
-    spawn.close_inherited_fds([*(each.socket.fileno() for each in handed), *before.sockets])
-    window = spawn.FdWindow(_WINDOW)
-    return Given(window, before.open_files or open_files, handed, [socket.socket(fileno=fd) for fd in before.sockets])
+    found = _handed(before)
+    spawn.close_inherited_fds([*(each.socket.fileno() for each in found), *before.sockets])
+    return Given(
+        window=spawn.FdWindow(_WINDOW),
+        open_files=before.open_files or open_files,
+        handed=[each for each in found if not each.name.startswith(KEPT)],
+        inherited=[socket.socket(fileno=fd) for fd in before.sockets],
+        kept=[each for each in found if each.name.startswith(KEPT)],
+    )
 
 
 def _handed(before: inherit.Inherited) -> list[Handed]:
-    """The sockets that systemd hands over, if it does, or has handed over to whom we were before."""
+    """The sockets that systemd hands over or has kept, if it does, or has handed over to whom we were before."""
     if "LISTEN_FDS" not in os.environ and not before.handed:
         return []
     from supervisor.linux import handed  # noqa: PLC0415 - most services bind their own

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Self
 
 from supervisor.control.status import doing_now
 from supervisor.core.model import Life, Mode
+from supervisor.daemon_store import Store
 from supervisor.linux.sdnotify import Systemd
 
 if TYPE_CHECKING:
     from supervisor.core.model import State
+    from supervisor.daemon_given import Given
     from supervisor.engine.loop import Step
 
 _AIR = 60.0
@@ -20,18 +23,20 @@ _AIR = 60.0
 class AboveUs:
     """A service manager that wants to be told."""
 
-    def __init__(self, systemd: Systemd) -> None:
+    def __init__(self, systemd: Systemd, given: Given) -> None:
         self._systemd = systemd
+        theirs = [os.fstat(each.socket.fileno()).st_ino for each in given.handed]
+        self.store = Store(systemd, [each.name for each in given.kept], theirs)
         interval = systemd.watchdog_interval()
         if interval is not None:
             _dump_where_it_hangs()
             self._pat(interval / 2)
 
     @classmethod
-    def from_environment(cls) -> Self | None:
-        """The one that started us, if it listens."""
+    def from_environment(cls, given: Given) -> Self | None:
+        """The one that started us, if it listens, and has `given` us this."""
         systemd = Systemd.from_environment()
-        return None if systemd is None else cls(systemd)
+        return None if systemd is None else cls(systemd, given)
 
     @property
     def variables(self) -> dict[str, str]:

@@ -99,6 +99,7 @@ def _of_places(needs: Needs, longest_file: int) -> dict[str, Callable[[], Findin
         "systemd": lambda: places.systemd(
             trials.version_of(["systemctl", "--version"]), booted=Path("/run/systemd/system").is_dir(), unit=unit
         ),
+        "descriptor store": lambda: places.store(os.environ.get("FDSTORE"), unit=unit),
     }
 
 

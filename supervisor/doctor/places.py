@@ -122,6 +122,19 @@ def systemd(line: str | None, *, booted: bool, unit: str | None) -> Finding:
     return ok(check, found)
 
 
+def store(size: str | None, *, unit: str | None) -> Finding:
+    """FDSTORE, by which systemd (254) tells how many file descriptors it would keep for a unit."""
+    if unit is None or (size is not None and size != "0"):
+        kept = f"systemd keeps up to {size} file descriptors for {unit}" if unit else "of no use outside of a service"
+        return ok("descriptor store", kept)
+    return note(
+        "descriptor store",
+        f"{unit} has none, or systemd does not say so (before 254)",
+        "systemd keeps no sockets for a gapless that died: they live on in the server alone",
+        "in the unit: FileDescriptorStoreMax=512",
+    )
+
+
 def unit_of(path: Path | None) -> str | None:
     """The service that a cgroup belongs to, by its name."""
     if path is None:

@@ -22,6 +22,7 @@ from supervisor.engine.addresses import addresses
 from supervisor.engine.lookout import exit_of
 from supervisor.errors import HostError
 from supervisor.linux import adopt, process
+from supervisor.linux.handed import let_go
 from supervisor.linux.listener import resume_listener
 from supervisor.linux.listeners import Listeners, Place
 from supervisor.linux.past import Past
@@ -72,7 +73,7 @@ class Estate:
     """The folder that children speak to."""
     containment: Containment
     given: Iterable[Socket]
-    """Sockets that came with the start of this process."""
+    """Sockets that came with the start of this process, ours alone. Those that are gone on with nowhere are let go."""
     handed: Mapping[str, Handed]
     """Those of a service manager that keeps them, by listener."""
     told: int
@@ -85,7 +86,8 @@ def take_over(heritage: Heritage, estate: Estate) -> Remains:
     leaves = {run: leaf for run, child in children.items() if (leaf := estate.containment.holding(child.pid))}
     sweep(estate, keep={number for number, _ in children}, leaves=[leaf.path for leaf in leaves.values()])
     wanted = {entry.inode for each in heritage.listeners for entry in each.order}
-    sockets = _given(estate, wanted)
+    given = {os.fstat(each.fileno()).st_ino: each for each in estate.given}
+    sockets = given | {os.fstat(each.socket.fileno()).st_ino: each.socket for each in estate.handed.values()}
     pids = {run: {child.pid} | process.descendants_of(child.pid) for run, child in children.items()}
     for run, leaf in leaves.items():
         pids[run] |= leaf.pids()
@@ -94,7 +96,10 @@ def take_over(heritage: Heritage, estate: Estate) -> Remains:
     listening = {
         run for run, each in pids.items() if any(process.holds_socket(pid, frozenset(wanted)) is True for pid in each)
     }
-    listeners = _listeners(heritage, sockets, estate.handed)
+    listeners = _resumed(heritage, sockets, estate.handed, served=bool(children))
+    used = {entry.inode for each in listeners for entry in each.written()}
+    for inode in given.keys() - used:
+        let_go(given[inode])
     return Remains(
         found=Found(
             alive=frozenset(children),
@@ -168,21 +173,22 @@ def _children(heritage: Heritage) -> tuple[dict[Run, process.Child], dict[Run, E
     return children, exits
 
 
-def _given(estate: Estate, wanted: set[int]) -> dict[int, Socket]:
-    """By inode. What came with the start and is nothing to us is closed."""
-    found = {}
-    for sock in estate.given:
-        inode = os.fstat(sock.fileno()).st_ino
-        if inode in wanted:
-            found[inode] = sock
-        else:
-            sock.close()
-    return found | {os.fstat(each.socket.fileno()).st_ino: each.socket for each in estate.handed.values()}
-
-
 def _pipes(heritage: Heritage, children: Mapping[Run, process.Child]) -> dict[Run, int]:
     ends = {run: adopt.pipe_of(children[run].pid, inode) for run, inode in heritage.pipes.items() if run in children}
     return {run: end for run, end in ends.items() if end is not None}
+
+
+def _resumed(
+    heritage: Heritage, sockets: Mapping[int, Socket], handed: Mapping[str, Handed], *, served: bool
+) -> Listeners:
+    """The listeners. Where one cannot be had and nobody is served, there are none. Raises HostError."""
+    try:
+        return _listeners(heritage, sockets, handed)
+    except HostError as gone:
+        if served:
+            raise
+        _log.warning("sockets_not_taken_back", reason=str(gone), effect="begun anew: no server runs")
+        return Listeners.resumed((), {})
 
 
 def _listeners(heritage: Heritage, sockets: Mapping[int, Socket], handed: Mapping[str, Handed]) -> Listeners:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from supervisor.errors import HostError
+from supervisor.linux import steering
 from supervisor.linux.address import InetAddress, Socket
 from supervisor.linux.shared import SharedAddress
 from supervisor.linux.spawn import FIRST_FD
@@ -111,3 +113,11 @@ def take_over(handed: Handed) -> bool:
     except OSError:
         return False
     return True
+
+
+def let_go(sock: Socket) -> None:
+    """Take a socket that nobody but us is to have out of use, for every process that has it, and close our copy."""
+    steering.deafen(sock)
+    with suppress(OSError):  # ENOTCONN: it does not listen
+        sock.shutdown(socket.SHUT_RDWR)
+    sock.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import os
+import select
 import socket
 import struct
 from contextlib import suppress
@@ -11,16 +12,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _CREDENTIALS = struct.Struct("iII")
 """struct ucred (unix(7)): pid, uid, gid."""
 
 _MOST_FDS = 253
-"""SCM_MAX_FD: fds in one message. They are closed at once, which is also what BARRIER=1 waits for."""
+"""SCM_MAX_FD: fds in one message. Those that a child sends are closed at once, which is what BARRIER=1 waits for."""
 
 _LONGEST = 8192
+
+_LONGEST_NAME = 255
+"""Bytes; systemd's FDNAME_MAX. A longer name, or one with a colon, would be `stored` in its place."""
 
 _PATIENCE = 0.2
 """Seconds that systemd may keep us waiting."""
@@ -109,15 +113,55 @@ class Systemd:
 
         One whose queue is full is waited for a moment, and then no more until it has taken something.
         """
-        text = "\n".join(f"{name}={value}" for name, value in fields.items())
+        self._send(fields, ())
+
+    def store(self, name: str, fds: Sequence[int]) -> bool:
+        """Have copies of these kept for the next start of this service, which finds them under that name.
+
+        They come beside those that have the name already; what is in the store is not stored again. Returns whether it
+        was told: what becomes of it (FileDescriptorStoreMax= may be too low), it says in its own log alone. FDPOLL=0
+        keeps it from dropping a pipe or a socket that the other side has closed (sd_pid_notify_with_fds(3)). Raises
+        ValueError: no name for this.
+        """
+        if not 0 < len(name) <= _LONGEST_NAME or not (name.isascii() and name.isprintable()) or ":" in name:
+            raise ValueError(f"{name!r} is no name for file descriptors in systemd's store")
+        parts = [fds[first : first + _MOST_FDS] for first in range(0, len(fds), _MOST_FDS)]
+        return all(self._send({"FDSTORE": 1, "FDNAME": name, "FDPOLL": 0}, part) for part in parts)
+
+    def remove(self, name: str) -> bool:
+        """Have all that are kept under that name closed. Returns whether it was told."""
+        return self._send({"FDSTOREREMOVE": 1, "FDNAME": name}, ())
+
+    def caught_up(self, patience: float = 5.0) -> bool:
+        """Wait until it has acted upon all that it was told before, `patience` seconds at most; whether it has.
+
+        It closes what comes with BARRIER=1 when it gets to that (sd_notify_barrier(3), since 246).
+        """
+        ours, theirs = os.pipe2(os.O_CLOEXEC)
         try:
-            self._socket.sendto(text.encode(), self._address)
+            told = self._send({"BARRIER": 1}, [theirs])
+        finally:
+            os.close(theirs)
+        try:
+            poll = select.poll()
+            poll.register(ours, 0)
+            return told and bool(poll.poll(patience * 1000))
+        finally:
+            os.close(ours)
+
+    def _send(self, fields: Mapping[str, str | int], fds: Sequence[int]) -> bool:
+        text = "\n".join(f"{name}={value}" for name, value in fields.items())
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        try:
+            self._socket.sendmsg([text.encode()], rights, 0, self._address)
         except TimeoutError:
             self._socket.settimeout(0)
         except OSError:
-            return
+            return False
         else:
             self._socket.settimeout(_PATIENCE)
+            return True
+        return False
 
     @staticmethod
     def watchdog_interval() -> float | None:

@@ -177,6 +177,17 @@ def test_systemd(line: str | None, booted: bool, unit: str | None, level: Level,
     judged(places.systemd(line, booted=booted, unit=unit), level, told)
 
 
+def test_store() -> None:
+    judged(places.store("512", unit="x.service"), OK, "512")
+    judged(places.store(None, unit="x.service"), NOTE, "FileDescriptorStoreMax=")
+    judged(places.store("0", unit="x.service"), NOTE, "none")
+    judged(places.store(None, unit=None), OK, "of no use")
+    assert places.unit_of(CGROUP) == "gapless@web.service"
+    assert places.unit_of(CGROUP / "supervisor") == "gapless@web.service"
+    assert places.unit_of(Path("/sys/fs/cgroup/user.slice")) is None
+    assert places.unit_of(None) is None
+
+
 def test_privileged() -> None:
     judged(network.privileged([HTTP], 1024, may=False), OK, "from 1024 on")
     judged(network.privileged([HTTP, LOW], 1024, may=False), PROBLEM, "ip_unprivileged_port_start=80")

@@ -1,4 +1,4 @@
-"""`scripts/soak points`: every crash point. `scripts/soak MINUTES`: upgrades, crashes, reexecs at random. Under load.
+"""`scripts/soak points [systemd]`: every crash point. `scripts/soak MINUTES`: upgrades, crashes, reexecs. Under load.
 
 Ends with status 1 at the first thing that is not as it should be, and says what that was.
 """
@@ -20,6 +20,10 @@ from tests.harness.crashing import CALLS, upgraded
 from tests.harness.load import Load
 from tests.harness.proc import status
 from tests.harness.supervisor import Supervisor
+from tests.systemd import crashing
+from tests.systemd import unit as systemd
+from tests.systemd.conftest import Servers, installed
+from tests.systemd.unit import Unit
 
 RATE = 300
 SETTLED = 50
@@ -30,10 +34,12 @@ def main(words: list[str]) -> int:
     """Run one of the two; the exit status."""
     if words == ["points"]:
         points()
+    elif words == ["points", "systemd"]:
+        points_under_systemd()
     elif len(words) == 1 and words[0].isdecimal():
         at_random(minutes=int(words[0]), seed=int(os.environ.get("SEED", str(time.time_ns() % 10**6))))
     else:
-        print("usage: scripts/soak points | scripts/soak MINUTES", file=sys.stderr)
+        print("usage: scripts/soak points [systemd] | scripts/soak MINUTES", file=sys.stderr)
         return 2
     return 0
 
@@ -57,6 +63,31 @@ def points() -> None:
         found.no_failures()
         assert supervisor.stop() == 0
     print(f"{tried} crash points, {found.requests:,} requests, 0 failed")
+
+
+def points_under_systemd() -> None:
+    """The same where systemd starts the next supervisor, and has kept the sockets. As root, with systemd installed."""
+    tried = 0
+    with tempfile.TemporaryDirectory(prefix="gapless-soak.") as folder:
+        share = Path(folder, "share")
+        share.mkdir(mode=0o755)
+        with installed(share) as box, Unit(box, "soak", 8000, share / "soak") as unit:
+            servers = Servers(share / "servers")
+            unit.configure(probation="100ms")
+            unit.release(servers.build("v1"))
+            unit.start()
+            with systemd.Load(servers.load(), box, unit.port) as load:
+                for call in CALLS:
+                    number = 1
+                    while crashing.upgraded(unit, servers, call, number):
+                        number += 1
+                    print(f"{call}: {number - 1} points", flush=True)
+                    tried += number - 1
+                found = load.end()
+            assert found["failed"] == 0, found["failures"]
+            box.systemctl("stop", unit.unit)
+            assert unit.processes() == []
+    print(f"{tried} crash points, {found['requests']:,} requests, 0 failed")
 
 
 def at_random(*, minutes: int, seed: int) -> None:

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Self
 
@@ -161,6 +161,18 @@ class Box:
     def journal(self) -> Path:
         """The folder of its journal, as the host can open it."""
         return self.root / "run/log/journal"
+
+    def on_host(self, pid: int) -> int:
+        """The pid that one of its processes has on the host."""
+        inside = (Path("/proc") / str(self.pid) / "ns/pid").readlink()
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdecimal() and (entry / "ns/pid").readlink() == inside:
+                    lines = (entry / "status").read_text().splitlines()
+                    (numbers,) = (line.split()[1:] for line in lines if line.startswith("NSpid:"))
+                    if int(numbers[-1]) == pid:
+                        return int(entry.name)
+        raise ProcessLookupError(pid)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command inside, whatever its exit status."""

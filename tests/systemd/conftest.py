@@ -5,7 +5,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,13 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def box(share: Path) -> Generator[Box, None, None]:
     if reason := obstacle():
         pytest.skip(reason)
+    with installed(share) as made:
+        yield made
+
+
+@contextmanager
+def installed(share: Path) -> Iterator[Box]:
+    """A box with gapless in it."""
     with Box(share) as made:
         shutil.copy(ROOT / "systemd/gapless@.service", made.root / "run/systemd/system")
         (made.root / "etc/gapless").mkdir()

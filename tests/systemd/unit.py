@@ -126,7 +126,8 @@ class Unit:
 
     def history(self) -> list[str]:
         """How its handoffs ended."""
-        lines = (self.box.root / f"var/lib/gapless/{self.name}/history.jsonl").read_text().splitlines()
+        path = self.box.root / f"var/lib/gapless/{self.name}/history.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
         return [entry["result"] for entry in map(json.loads, lines) if "result" in entry]
 
     def log(self) -> str:
@@ -161,15 +162,20 @@ class Unit:
         """That of a process (the box's pid), as the box has it."""
         return self.box.succeed("sed", "-n", "s/^0:://p", f"/proc/{pid}/cgroup").strip()
 
+    def cgroups(self) -> list[Path]:
+        """All in its cgroup, by the paths that the host has for them."""
+        top = self.box.root / f"sys/fs/cgroup/system.slice/system-gapless.slice/{self.unit}"
+        with suppress(FileNotFoundError):
+            return [Path(folder) for folder, _, _ in os.walk(top)]
+        return []
+
     def processes(self) -> list[int]:
         """The pids (the box's) in its cgroup."""
         found: list[int] = []
-        top = self.box.root / f"sys/fs/cgroup/system.slice/system-gapless.slice/{self.unit}"
-        with suppress(FileNotFoundError):
-            for folder, _, _ in os.walk(top):
-                # read inside: a pid is told in the reader's own pid namespace
-                inside = "/" + str(Path(folder).relative_to(self.box.root))
-                found += map(int, self.box.run("cat", f"{inside}/cgroup.procs").stdout.split())
+        for folder in self.cgroups():
+            # read inside: a pid is told in the reader's own pid namespace
+            inside = "/" + str(folder.relative_to(self.box.root))
+            found += map(int, self.box.run("cat", f"{inside}/cgroup.procs").stdout.split())
         return found
 
     def _entry(self, wanted: Callable[[str], bool], what: str) -> Entry:
