@@ -114,11 +114,11 @@ def judge(summary: dict[str, Any], crash: Crash | None) -> Verdict:
 
 
 def accepted_by(log: Path, pid: int) -> frozenset[int]:
-    """Client ports of the connections that a server process wrote down (`conn PORT PID VERSION`) as it accepted."""
+    """Client ports of the connections that a server process has accepted, by what it wrote (`conn PORT PID ...`)."""
     ports = set()
     for line in log.read_text(encoding="ascii").splitlines():
         match line.split():
-            case ["conn", port, owner, _] if owner == str(pid) and port.isdigit():
+            case ["conn", port, owner, *_] if owner == str(pid) and port.isdigit():
                 ports.add(int(port))
             case _:
                 pass

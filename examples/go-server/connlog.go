@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 )
 
 // loggedListener writes down each connection it accepts, before anything is
@@ -37,7 +38,8 @@ func logConnections(listeners []net.Listener, file string) ([]net.Listener, erro
 func (l loggedListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err == nil {
-		fmt.Fprintf(l.to, "conn %s %d %s\n", remotePort(conn), os.Getpid(), version)
+		at := float64(time.Now().UnixMicro()) / 1e6
+		fmt.Fprintf(l.to, "conn %s %d %s %.6f\n", remotePort(conn), os.Getpid(), version, at)
 	}
 	return conn, err
 }

@@ -189,8 +189,8 @@ func TestLogConnections(t *testing.T) {
 	text, err := os.ReadFile(log)
 	must(t, err)
 	port := client.LocalAddr().(*net.TCPAddr).Port
-	if want := fmt.Sprintf("conn %d %d dev\n", port, server.Process.Pid); string(text) != want {
-		t.Errorf("the log is %q, not %q", text, want)
+	if want := fmt.Sprintf("conn %d %d dev ", port, server.Process.Pid); !strings.HasPrefix(string(text), want) {
+		t.Errorf("the log is %q, and does not begin with %q", text, want)
 	}
 }
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -61,6 +62,7 @@ def test_right_ones(data: dict[str, Any]) -> None:
         assert any(reason in told for reason in ("listeners have", "is there", "longest", "fe80", "all generations"))
 
 
+@pytest.mark.timeout(300)
 @MANY
 @given(spoilt())
 def test_spoilt_ones(data: dict[str, Any]) -> None:

@@ -66,7 +66,7 @@ def test_failures_that_the_generator_did_not_describe_are_lost() -> None:
 
 def test_ports_are_read_by_the_process_that_accepted(tmp_path: Path) -> None:
     log = tmp_path / "connections"
-    log.write_text("conn 4001 77 v8\nconn 4002 78 v3\nconn - 77 v8\nnonsense\n", encoding="ascii")
+    log.write_text("conn 4001 77 v8 1.5\nconn 4002 78 v3 1.6\nconn - 77 v8 1.7\nnonsense\n", encoding="ascii")
     assert accepted_by(log, 77) == {4001}
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from tests.harness.load import Failure, Found
 from tests.harness.output import Event
-from tests.harness.supervisor import Supervisor
+from tests.harness.supervisor import Logged, Supervisor
 
 _NEAR = 2.0
 """Seconds from a crash, within which a request may be the one that nobody had time to write down."""
@@ -28,8 +28,7 @@ def blame(supervisor: Supervisor, found: Found) -> Blame:
     """Sort them. A process accepts one connection at a time, so a crash explains at most one that is not logged."""
     crashes = _crashes(supervisor)
     log = supervisor.connection_log()
-    anybodys = {port for port, _ in log}
-    theirs = [(port, crashes[pid]) for port, pid in log if pid in crashes]
+    theirs = [(each.port, crashes[each.pid]) for each in log if each.pid in crashes]
     reset = [(port, _when(event)) for event in supervisor.events("queue_reset") for port in event["client_ports"]]
     sorted_out = Blame([], [], [], [])
     free = dict(crashes)
@@ -39,12 +38,18 @@ def blame(supervisor: Supervisor, found: Found) -> Blame:
             sorted_out.queued.append(each)
         elif _explains(theirs, each):
             sorted_out.crashed.append(each)
-        elif each.port not in anybodys and each.kind != "refused" and near:
+        elif not _logged(log, each) and each.kind != "refused" and near:
             del free[near[0]]
             sorted_out.unlogged.append(each)
         else:
             sorted_out.others.append(each)
     return sorted_out
+
+
+def _logged(log: list[Logged], failure: Failure) -> bool:
+    """Whether anybody has accepted that very connection, and not an earlier one from the same port."""
+    times = [each.at for each in log if each.port == failure.port and each.at <= failure.at]
+    return bool(times) and (failure.reused or max(times) >= failure.due)
 
 
 def _explains(happened: list[tuple[int, float]], failure: Failure) -> bool:

@@ -55,7 +55,7 @@ def test_a_hung_server_is_replaced_under_load_and_only_what_it_holds_is_lost(
     assert ready.index < supervisor.event("generation_told", mark, generation=1).index, "nobody is ended first"
     running.answered(200, "v1")
     found = running.stop()
-    held = {port for port, pid in supervisor.connection_log() if pid == first}
+    held = {each.port for each in supervisor.connection_log() if each.pid == first}
     (entry,) = supervisor.history()
     held |= set(entry["report"]["drain"]["reset_ports"])
     lost = [each for each in found.failures if each.port not in held]

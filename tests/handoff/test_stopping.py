@@ -16,7 +16,7 @@ def under_way(supervisor: Supervisor, milliseconds: int, pid: int) -> socket.soc
     """A slow request that the server has begun to serve: its connection is in the log."""
     sock = supervisor.ask(f"/slow?ms={milliseconds}")
     port = sock.getsockname()[1]
-    while (port, pid) not in supervisor.connection_log():
+    while (port, pid) not in {(each.port, each.pid) for each in supervisor.connection_log()}:
         supervisor.get("/healthz")  # served after it by the same accept loop
     return sock
 

@@ -16,8 +16,12 @@ class Failure:
     """One request that got no right answer."""
 
     at: float
+    due: float
+    """When the request was to be sent: a new connection is made at that time at the earliest."""
     kind: str
     port: int
+    reused: bool
+    """Whether an earlier request had used the connection."""
     text: str
 
 
@@ -83,7 +87,10 @@ class Load:
         assert "failures" in summary, self._output.tail()
         assert summary["requests"] == summary["ok"] + summary["failed"]
         assert summary["failed"] == len(summary["failures"]) or summary["failed"] > 1000
-        failures = [Failure(each["t"], each["kind"], each["port"], str(each)) for each in summary["failures"]]
+        failures = [
+            Failure(each["t"], each["due"], each["kind"], each["port"], each["reused"], str(each))
+            for each in summary["failures"]
+        ]
         return Found(summary["requests"], failures, summary["versions"], summary)
 
     def kill(self) -> None:

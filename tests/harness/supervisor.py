@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from supervisor.control.client import Client
 from tests.harness import proc
@@ -33,6 +33,17 @@ os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(fds))}
 os.execv(sys.argv[2], sys.argv[2:])
 """
 """What systemd does before its exec: sockets at 3, 4, ... and the pid that they are meant for."""
+
+
+class Logged(NamedTuple):
+    """A connection that a server has accepted."""
+
+    port: int
+    """The client's."""
+    pid: int
+    """Of who accepted it."""
+    at: float
+    """Seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,10 +285,10 @@ class Supervisor:
     def get(self, path: str = "/") -> Answer:
         return answer(self.ask(path))
 
-    def connection_log(self) -> list[tuple[int, int]]:
-        """(client's port, pid that accepted), in order."""
+    def connection_log(self) -> list[Logged]:
+        """What servers have written down, in order."""
         lines = (line.split() for line in self.connections.read_text().splitlines())
-        return [(int(port), int(pid)) for _, port, pid, *_ in lines]
+        return [Logged(int(port), int(pid), float(at)) for _, port, pid, _, at in lines]
 
     # ---- the end
 
