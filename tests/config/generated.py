@@ -22,8 +22,8 @@ PLAIN = st.one_of(
 )
 ANYTHING = st.recursive(
     PLAIN,
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=4)),
-    max_leaves=8,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
+    max_leaves=4,
 )
 MODES = st.sampled_from(["overlap", "exclusive"])
 DURATIONS = st.sampled_from(["1ms", "500ms", "30s", "1m30s", "2h", "0.5s", "8760h"])
@@ -97,10 +97,18 @@ RIGHT = table(
 )
 
 
+WAYS = 8
+"""In which each right one is spoilt: to draw a right one takes longer than all that is done to it."""
+
+
 @st.composite
-def spoilt(draw: st.DrawFn) -> dict[str, Any]:
-    """A right one of which some values, or whole tables, are something else."""
-    made: dict[str, Any] = deepcopy(draw(RIGHT))  # some of it is the same object in every example
+def spoilt(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """A right one, spoilt in several ways: some values, or whole tables, are something else."""
+    right = draw(RIGHT)
+    return [_spoil(draw, deepcopy(right)) for _ in range(WAYS)]  # some of it is the same object in every example
+
+
+def _spoil(draw: st.DrawFn, made: dict[str, Any]) -> dict[str, Any]:
     for _ in range(draw(st.integers(1, 3))):
         place: Any = made
         while True:
