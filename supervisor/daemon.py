@@ -16,6 +16,7 @@ from supervisor import __version__
 from supervisor.control.api import BadRequestError
 from supervisor.control.clock import Clock
 from supervisor.control.desk import ABORT, KEPT, Desk
+from supervisor.control.entrance import Entrance
 from supervisor.control.explain import as_documents, explain, waiting
 from supervisor.control.server import ControlServer
 from supervisor.control.status import document
@@ -56,9 +57,9 @@ if TYPE_CHECKING:
     from supervisor.config.settings import Settings
     from supervisor.config.source import Source
     from supervisor.control.api import Terms
-    from supervisor.control.auth import Peer
     from supervisor.control.desk import Promise
     from supervisor.linux.listeners import Place
+    from supervisor.linux.peer import Peer
 
 _log = structlog.get_logger()
 
@@ -87,9 +88,11 @@ async def _run(settings: Settings, source: Source, given: Given) -> int:
     process.become_subreaper()
     above = AboveUs.from_environment(given)
     store = None if above is None else above.store
-    beginning = begin(Ground(settings=settings, given=given, containment=Containment.of(name), store=store))
-    daemon = Daemon(source, settings, beginning, given, above)
-    server = ControlServer(control_socket(name, settings.control), daemon)
+    ground = Ground(settings=settings, given=given, containment=Containment.of(name), store=store)
+    beginning = begin(ground)
+    entrance = Entrance(control_socket(name, settings.control), settings.admission)
+    daemon = Daemon(source, ground, beginning, above, entrance)
+    server = ControlServer(entrance, daemon)
     await server.start()
     try:
         daemon.start(beginning)
@@ -104,9 +107,9 @@ class Daemon:
     """One service under supervision."""
 
     def __init__(
-        self, source: Source, settings: Settings, beginning: Beginning, given: Given, above: AboveUs | None
+        self, source: Source, ground: Ground, beginning: Beginning, above: AboveUs | None, entrance: Entrance
     ) -> None:
-        listeners = beginning.listeners
+        listeners, settings, given = beginning.listeners, ground.settings, ground.given
         self._settings = settings
         self._listeners = listeners
         self._name = settings.service
@@ -135,7 +138,7 @@ class Daemon:
             pin_again=pin_again,
             losses=self._losses,
         )
-        ways = Ways(self._engine, self._instances, listeners, source, settings)
+        ways = Ways(self._engine, self._instances, listeners, source, settings, entrance)
         manager = {} if self._systemd is None else self._systemd.variables
         self._reexec = Reexec(given, listeners, manager, self._engine.settle)
         self._reexecs: set[asyncio.Task[None]] = set()

@@ -1,4 +1,4 @@
-"""The control interface as one table: method, path, what is done. Every row is for root and the daemon's own user."""
+"""The control interface as one table: method, path, which role it takes, what is done."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from supervisor.core.access import Access
 from supervisor.errors import OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
-    from supervisor.control.auth import Peer
+    from supervisor.linux.peer import Peer
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
@@ -88,6 +89,8 @@ class Endpoint:
 
     method: str
     path: str
+    needs: Access
+    """The least that one has to be."""
     handle: Callable[[Call], Awaitable[Answer]]
     takes: tuple[str, ...] = ()
     """Keys that its body may have."""
@@ -172,13 +175,13 @@ def _terms(body: Mapping[str, Any]) -> Terms:
 _OF_A_HANDOFF = ("wait", "request", "if_current")
 
 TABLE: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/v1/status", _status),
-    Endpoint("GET", "/v1/explain", _explain),
-    Endpoint("GET", "/v1/history", _history),
-    Endpoint("GET", "/v1/events", _events),
-    Endpoint("POST", "/v1/upgrade", _asking("upgrade"), takes=_OF_A_HANDOFF),
-    Endpoint("POST", "/v1/rollback", _asking("rollback"), takes=_OF_A_HANDOFF),
-    Endpoint("POST", "/v1/abort", _asking("abort"), takes=("wait",)),
-    Endpoint("POST", "/v1/stop", _stop),
-    Endpoint("POST", "/v1/reexec", _reexec),
+    Endpoint("GET", "/v1/status", Access.VIEWER, _status),
+    Endpoint("GET", "/v1/explain", Access.VIEWER, _explain),
+    Endpoint("GET", "/v1/history", Access.VIEWER, _history),
+    Endpoint("GET", "/v1/events", Access.VIEWER, _events),
+    Endpoint("POST", "/v1/upgrade", Access.OPERATOR, _asking("upgrade"), takes=_OF_A_HANDOFF),
+    Endpoint("POST", "/v1/rollback", Access.OPERATOR, _asking("rollback"), takes=_OF_A_HANDOFF),
+    Endpoint("POST", "/v1/abort", Access.OPERATOR, _asking("abort"), takes=("wait",)),
+    Endpoint("POST", "/v1/stop", Access.ADMIN, _stop),
+    Endpoint("POST", "/v1/reexec", Access.ADMIN, _reexec),
 )
