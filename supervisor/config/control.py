@@ -114,6 +114,13 @@ class ControlTable(BaseModel):
             admins=_members(self.admins),
         )
 
+    @property
+    def lets_in(self) -> tuple[int | None, ...]:
+        """The groups whose members may open the socket; None stands for everybody."""
+        admission = self.admission()
+        groups = (admission.group,) if admission.group is not None and admission.mode & 0o020 else ()
+        return (*groups, None) if admission.mode & 0o002 else groups
+
     def summary(self) -> str:
         """Who may do what, for people."""
         parts = [f"mode {self.file_mode}{f' of group {self.group}' if self.group else ''}"]
