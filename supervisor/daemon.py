@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +21,13 @@ from supervisor.control.server import ControlServer
 from supervisor.control.status import document
 from supervisor.core import effects, events
 from supervisor.core.model import Ask, Mode, Request
+from supervisor.daemon_audit import Accounts
 from supervisor.daemon_beginning import Beginning, Ground, begin
 from supervisor.daemon_given import MOST_LISTENERS, Given
 from supervisor.daemon_health import HealthWays
 from supervisor.daemon_reexec import Reexec
 from supervisor.daemon_sights import Sights
+from supervisor.daemon_signals import Signals
 from supervisor.daemon_systemd import AboveUs
 from supervisor.daemon_telling import Telling
 from supervisor.daemon_ways import Ways
@@ -48,6 +49,7 @@ from supervisor.linux.lock import Lock
 from supervisor.paths import control_socket, runtime_dir, state_dir
 from supervisor.readiness.channel import Channel, Pipe
 from supervisor.releases.pin import pin_again
+from supervisor.telemetry.audit import Audit
 from supervisor.telemetry.log import configure as configure_log
 
 if TYPE_CHECKING:
@@ -99,6 +101,7 @@ async def _run(settings: Settings, source: Source, given: Given) -> int:
         return await daemon.ended()
     finally:
         await server.stop()
+        daemon.witness.close()
         beginning.listeners.close()
         lock.release()
 
@@ -117,6 +120,7 @@ class Daemon:
         state = state_dir(self._name, settings.state_dir)
         self._began = time.time()
         self._systemd = above
+        self.witness = Accounts(Audit(state))
         self._desk = Desk()
         self._history = History(state)
         self._losses = Losses()
@@ -141,7 +145,6 @@ class Daemon:
         ways = Ways(self._engine, self._instances, listeners, source, settings, entrance)
         manager = {} if self._systemd is None else self._systemd.variables
         self._reexec = Reexec(given, listeners, manager, self._engine.settle)
-        self._reexecs: set[asyncio.Task[None]] = set()
         health = HealthWays(self._engine, self._instances, listeners)
         table = {**ways.table(), **health.table()}
         looks = Lookout(engine=self._engine, listeners=listeners, instances=self._instances, ways=table)
@@ -150,7 +153,7 @@ class Daemon:
 
     def start(self, beginning: Beginning) -> None:
         """Go on with what an earlier supervisor has left, start the first generation if none serves; heed signals."""
-        self._handle_signals()
+        Signals(self._engine, self.witness, self.reexec, self._instances.reap_orphans).handle(self._loop)
         for listener in self._listeners:
             _log.info("listening", name=listener.address.name, address=str(listener))
         for generation, child, pipe in beginning.children():
@@ -262,38 +265,7 @@ class Daemon:
         """What happens from now on."""
         return self._desk.happenings()
 
-    # ---- signals
-
-    def _handle_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._stop_by_signal, number)
-        self._loop.add_signal_handler(signal.SIGHUP, self._upgrade_by_signal)
-        self._loop.add_signal_handler(signal.SIGQUIT, self._leave_by_signal)
-        self._loop.add_signal_handler(signal.SIGUSR2, self._reexec_by_signal)
-        # uvloop keeps SIGCHLD to itself (add_signal_handler refuses it), and does not use it as long as nothing is
-        # started through it.
-        signal.signal(signal.SIGCHLD, lambda *_: self._loop.call_soon_threadsafe(self._instances.reap_orphans))
-
-    def _stop_by_signal(self, number: signal.Signals) -> None:
-        _log.info("stop_asked", way=number.name)
-        self._engine.post(events.StopAsked(at=self._engine.now()))
-
-    def _upgrade_by_signal(self) -> None:
-        request = Request(id=secrets.token_hex(4), way="SIGHUP")
-        self._engine.post(events.Asked(at=self._engine.now(), request=request))
-
-    def _leave_by_signal(self) -> None:
-        self._engine.post(events.LeaveAsked(at=self._engine.now()))
-
-    def _reexec_by_signal(self) -> None:
-        self._reexecs.add(task := asyncio.ensure_future(self._reexec_or_say_why()))
-        task.add_done_callback(self._reexecs.discard)
-
-    async def _reexec_or_say_why(self) -> None:
-        try:
-            await self.reexec()
-        except OperatorError as refused:
-            _log.error("reexec_refused", reason=str(refused))
+    # ---- what children speak by
 
     def _open_channel(self, generation: int, run: int, owner: int | None, dialects: Sequence[str]) -> Channel:
         return Channel(*self._channel_paths(generation, run, dialects), owner)

@@ -32,8 +32,25 @@ class Terms:
     """The release that is to be serving when it is taken up."""
 
 
+class Witness(Protocol):
+    """Keeps account of who asked for what."""
+
+    def asked(self, command: str, peer: Peer, access: Access, body: Mapping[str, Any]) -> str:
+        """Somebody may do that, and it begins: a name for this call, by which `answered` is told of it."""
+
+    def answered(self, call: str, command: str, status: int, answer: object) -> None:
+        """That is what they were told."""
+
+    def refused(self, what: str, peer: Peer, access: Access, needs: Access) -> None:
+        """Somebody may not do that."""
+
+
 class Service(Protocol):
     """What the daemon offers to those who ask."""
+
+    @property
+    def witness(self) -> Witness:
+        """Who keeps account of it."""
 
     def status(self) -> dict[str, Any]:
         """All that is true now."""
@@ -94,6 +111,16 @@ class Endpoint:
     handle: Callable[[Call], Awaitable[Answer]]
     takes: tuple[str, ...] = ()
     """Keys that its body may have."""
+
+    @property
+    def commands(self) -> bool:
+        """Whether it does something, and does not merely tell."""
+        return self.method != "GET"
+
+    @property
+    def name(self) -> str:
+        """The last word of its path."""
+        return self.path.rpartition("/")[2]
 
 
 def body_of(endpoint: Endpoint, raw: bytes) -> dict[str, Any]:

@@ -156,21 +156,23 @@ class Conversation:
         if row is None:
             return _not_there(method, path, found)
         try:
-            return await row.handle(Call(self._service, self.peer, body_of(row, body)))
+            call = Call(self._service, self.peer, body_of(row, body))
         except BadRequestError as wrong:
             return _fault(400, str(wrong))
-        except Exception as bug:  # noqa: BLE001 - whatever it is, it is to end here and not in the event loop
-            what = f"{type(bug).__name__}: {bug}"
-            _log.error("control_failed", path=path, what=what)
-            return _fault(500, f"a fault of gapless itself, please report it: {what}")
+        if not row.commands:
+            return await _handled(row, call)
+        witness = self._service.witness
+        name = witness.asked(row.name, self.peer, self.access, call.body)
+        answer = await _handled(row, call)
+        witness.answered(name, row.name, answer.status, answer.body)
+        return answer
 
     def _refuse(self, method: str, path: str, needs: Access) -> Answer:
         """One who may not. What is there and what is not is nobody's business who may do nothing at all."""
-        peer, role = self.peer, self.access.role
-        about = {"method": method, "path": path, "needs": needs.role, "role": role}
-        _log.warning("control_refused", **about, uid=peer.uid, gid=peer.gid, pid=peer.pid)
+        what, peer, role = f"{method} {path}", self.peer, self.access.role
+        self._service.witness.refused(what, peer, self.access, needs)
         has = f"has the role {role}" if self.access else "has none"
-        sentence = f"{method} {path} takes the role {needs.role}, and uid {peer.uid} {has}: see [control] {needs.role}s"
+        sentence = f"{what} takes the role {needs.role}, and uid {peer.uid} {has}: see [control] {needs.role}s"
         return Answer(403, {"error": sentence, "needs": needs.role, "peer": self._entrance.found(peer)})
 
     async def _answer(self, answer: Answer) -> None:
@@ -231,6 +233,17 @@ class Conversation:
             self._writer.write_eof()
             async with asyncio.timeout(min(_LINGER, self._patience)):
                 await self._gone()
+
+
+async def _handled(row: Endpoint, call: Call) -> Answer:
+    try:
+        return await row.handle(call)
+    except BadRequestError as wrong:
+        return _fault(400, str(wrong))
+    except Exception as bug:  # noqa: BLE001 - whatever it is, it is to end here and not in the event loop
+        what = f"{type(bug).__name__}: {bug}"
+        _log.error("control_failed", path=row.path, what=what)
+        return _fault(500, f"a fault of gapless itself, please report it: {what}")
 
 
 async def _until(

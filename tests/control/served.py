@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import uvloop
@@ -15,11 +16,11 @@ import uvloop
 from supervisor.control.desk import Desk, as_event
 from supervisor.control.entrance import Entrance
 from supervisor.control.server import ControlServer, Limits
-from supervisor.core.access import Admission
+from supervisor.core.access import Access, Admission
 from supervisor.errors import OperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Iterator, Mapping
     from pathlib import Path
 
     from supervisor.control.api import Terms
@@ -28,11 +29,29 @@ if TYPE_CHECKING:
 PATIENCE = 20.0
 
 
+@dataclass
+class Remembers:
+    """A witness that keeps what it is told."""
+
+    told: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def asked(self, command: str, peer: Peer, access: Access, body: Mapping[str, Any]) -> str:
+        self.told.append(("asked", command, peer.uid, access, dict(body)))
+        return f"c{len(self.told)}"
+
+    def answered(self, call: str, command: str, status: int, answer: object) -> None:
+        self.told.append(("answered", call, command, status, answer))
+
+    def refused(self, what: str, peer: Peer, access: Access, needs: Access) -> None:
+        self.told.append(("refused", what, peer.uid, access, needs))
+
+
 class Pretended:
     """A service that remembers what it was asked, on the loop's thread."""
 
     def __init__(self) -> None:
         self.desk = Desk()
+        self.witness = Remembers()
         self.asked: list[str] = []
         self.terms: list[Terms] = []
         self.peers: list[Peer] = []

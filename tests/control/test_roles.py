@@ -72,9 +72,15 @@ def asked(user: User, path: Path, method: str, target: str) -> tuple[int, dict[s
 def test_each_role_may_do_just_what_is_its_own(served: Served, row: Endpoint, name: str) -> None:
     user, access = USERS[name]
     before = served.service.done
+    served.service.witness.told.clear()
     status, answer = asked(user, served.path, row.method, row.path)
     assert (status == 403) is (access < row.needs), answer
     assert status in {200, 202, 403, 409}, answer  # 409: the pretended service refuses to reexec
+    told = [(each[0], each[-2]) for each in served.service.witness.told]
+    if status == 403:
+        assert told == [("refused", access)], "whoever may not is told of, whatever they wanted"
+    else:
+        assert told == ([] if row.method == "GET" else [("asked", access), ("answered", status)])
     if status == 403 and answer:
         assert answer["needs"] == row.needs.name.lower()
         assert answer["peer"] == {
