@@ -217,6 +217,12 @@ class Daemon:
         """Handoffs that have ended, oldest first."""
         return self._history.entries(limit)
 
+    def served(self) -> list[dict[str, Any]]:
+        """What is known of the releases that serve or have served."""
+        from supervisor.control.served import served  # noqa: PLC0415 - seldom asked, and of no use at rest
+
+        return served(self._engine.state)
+
     def ask(self, what: str, peer: Peer, terms: Terms) -> tuple[str, asyncio.Future[dict[str, Any]]]:
         """Ask for an upgrade, a rollback or an abort. One that was asked for before is not asked for again."""
         known = None if terms.request is None else self._known(terms.request)

@@ -61,6 +61,9 @@ class Service(Protocol):
     def history(self, limit: int) -> list[dict[str, Any]]:
         """Handoffs that have ended, oldest first."""
 
+    def served(self) -> list[dict[str, Any]]:
+        """What is known of the releases that serve or have served."""
+
     def ask(self, what: str, peer: Peer, terms: Terms) -> tuple[str, asyncio.Future[dict[str, Any]]]:
         """Ask for `upgrade`, `rollback` or `abort`: the request's id, and what will come of it.
 
@@ -159,6 +162,10 @@ async def _history(call: Call) -> Answer:
     return Answer(200, {"handoffs": call.service.history(100)})
 
 
+async def _served(call: Call) -> Answer:
+    return Answer(200, {"served": call.service.served()})
+
+
 async def _events(call: Call) -> Answer:
     return Answer(200, stream=call.service.happenings())
 
@@ -205,6 +212,7 @@ TABLE: tuple[Endpoint, ...] = (
     Endpoint("GET", "/v1/status", Access.VIEWER, _status),
     Endpoint("GET", "/v1/explain", Access.VIEWER, _explain),
     Endpoint("GET", "/v1/history", Access.VIEWER, _history),
+    Endpoint("GET", "/v1/served", Access.OPERATOR, _served),
     Endpoint("GET", "/v1/events", Access.VIEWER, _events),
     Endpoint("POST", "/v1/upgrade", Access.OPERATOR, _asking("upgrade"), takes=_OF_A_HANDOFF),
     Endpoint("POST", "/v1/rollback", Access.OPERATOR, _asking("rollback"), takes=_OF_A_HANDOFF),

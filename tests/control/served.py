@@ -76,6 +76,9 @@ class Pretended:
     def history(self, limit: int) -> list[dict[str, Any]]:
         return [{"limit": limit}]
 
+    def served(self) -> list[dict[str, Any]]:
+        return []
+
     def ask(self, what: str, peer: Peer, terms: Terms) -> tuple[str, asyncio.Future[dict[str, Any]]]:
         self.peers.append(peer)
         request = terms.request or f"r{len(self.asked)}"
