@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from supervisor.config.source import Source
     from supervisor.control.api import Terms
     from supervisor.control.desk import Promise
+    from supervisor.core.access import Admission
     from supervisor.linux.listeners import Place
     from supervisor.linux.peer import Peer
 
@@ -142,7 +143,8 @@ class Daemon:
             pin_again=pin_again,
             losses=self._losses,
         )
-        ways = Ways(self._engine, self._instances, listeners, source, settings, entrance)
+        self._entrance = entrance
+        ways = Ways(self._engine, self._instances, listeners, source, settings, self._let_in)
         manager = {} if self._systemd is None else self._systemd.variables
         self._reexec = Reexec(given, listeners, manager, self._engine.settle)
         health = HealthWays(self._engine, self._instances, listeners)
@@ -270,6 +272,11 @@ class Daemon:
     def happenings(self) -> AsyncGenerator[dict[str, Any], None]:
         """What happens from now on."""
         return self._desk.happenings()
+
+    def _let_in(self, admission: Admission) -> None:
+        """Raises HostError, with nothing changed."""
+        if self._entrance.change(admission):
+            self.witness.roles(admission)
 
     # ---- what children speak by
 

@@ -14,7 +14,7 @@ from supervisor.telemetry.asker import login_of, process_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from supervisor.core.access import Access
+    from supervisor.core.access import Access, Admission
     from supervisor.linux.peer import Peer
     from supervisor.telemetry.audit import Audit
 
@@ -64,6 +64,12 @@ class Accounts:
     def signal(self, name: str) -> None:
         """A signal came. asyncio does not tell who sent it (siginfo), and only those may whom the kernel lets."""
         self._audit.write("signal", time.time(), way=name)
+
+    def roles(self, admission: Admission) -> None:
+        """From now on it is those who may use the control socket."""
+        given = {"viewers": admission.viewers, "operators": admission.operators, "admins": admission.admins}
+        who = {role: " ".join(members.names) for role, members in given.items()}
+        self._tell("roles", {"mode": f"{admission.mode:04o}", "group": admission.group, **who})
 
     def close(self) -> None:
         """Have all of it on disk."""

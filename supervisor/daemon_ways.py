@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from supervisor.config.settings import Settings
     from supervisor.config.source import Source
-    from supervisor.control.entrance import Entrance
+    from supervisor.core.access import Admission
     from supervisor.core.policy import HttpCheck, WarmUp
     from supervisor.engine.instances import Instance, Instances
     from supervisor.engine.loop import Engine
@@ -45,7 +45,8 @@ class Ways:
     _listeners: Listeners
     _source: Source
     _running: Settings
-    _entrance: Entrance
+    _let_in: Callable[[Admission], None]
+    """Change who may use the control socket. Raises HostError."""
     _probes: dict[int, Probe] = field(default_factory=dict)
     """Under way, by generation."""
 
@@ -69,7 +70,7 @@ class Ways:
             else:
                 settings = await self._source.now()
                 self._refuse_what_needs_a_restart(settings)
-                self._let_in(settings)
+                self._accept(settings.admission)
                 release, policy = pin(settings.launch), settings.policy
             return events.Verified(at=self._engine.now(), handoff=handoff, release=release, policy=policy)
         except ConfigurationError as refused:
@@ -90,13 +91,13 @@ class Ways:
             if was != now:
                 raise ConfigurationError(f"{key} has changed: that takes a restart of gapless, not a handoff")
 
-    def _let_in(self, accepted: Settings) -> None:
+    def _accept(self, admission: Admission) -> None:
         """Who may do what is no release's affair: it holds from here on, whatever comes of the handoff.
 
         Else a broken release would keep a right alive that was taken away, and a rollback would bring it back.
         """
         try:
-            self._entrance.change(accepted.admission)
+            self._let_in(admission)
         except HostError as refused:
             raise ConfigurationError(f"[control]: {refused}") from refused
 

@@ -64,8 +64,8 @@ class Entrance:
             raise
         return listening
 
-    def change(self, admission: Admission) -> None:
-        """From now on it is those who are let in. Raises HostError, with nothing changed."""
+    def change(self, admission: Admission) -> bool:
+        """From now on it is those who are let in; whether that is another word. Raises HostError, nothing changed."""
         was = self._admission
         if (admission.mode, admission.group) != (was.mode, was.group) and self._ours():
             try:
@@ -75,6 +75,7 @@ class Entrance:
                     self._dress(was)
                 raise HostError(f"{self.path} cannot be given its mode and group: {refused.strerror}") from refused
         self._admission = admission
+        return admission != was
 
     def close(self) -> None:
         """Leave no file."""

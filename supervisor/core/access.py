@@ -40,6 +40,11 @@ class Members:
     users: tuple[int, ...] = ()
     groups: tuple[int, ...] = ()
 
+    @property
+    def names(self) -> list[str]:
+        """As they can be written in a configuration."""
+        return [*map(str, self.users), *(f"@{gid}" for gid in self.groups)]
+
     def include(self, uid: int, gids: Collection[int]) -> bool:
         """Whether a process of that user and those groups is one of them."""
         return uid in self.users or any(gid in gids for gid in self.groups)

@@ -76,7 +76,9 @@ def test_roles_are_those_of_the_last_configuration_that_is_valid(open_to: Superv
     alice = User(ALICE, OTHERS)
     assert said(alice, open_to, "status")[0] == 4
     open_to.configure(control={"operators": [str(ALICE)]})
+    mark = open_to.mark()
     open_to.upgrade(v2)
+    assert open_to.event("control_roles", mark)["operators"] == str(ALICE)
     assert said(alice, open_to, "status")[0] == 0
     open_to.configure(control={"operators": [], "admins": [str(ALICE)]}, handoff={"probation": "soon"})
     assert open_to.hup()["result"] == "refused"
