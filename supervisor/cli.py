@@ -156,6 +156,11 @@ def _parser() -> argparse.ArgumentParser:
     history = command("history", _history, "list the handoffs that have ended, or show the report of one")
     history.add_argument("handoff", nargs="?", type=int, metavar="NUMBER", help="the handoff whose report to show")
     history.add_argument("--json", action="store_true", help="for machines")
+    diff = command("diff", _diff, "show what differs between two releases that serve or have served")
+    either = "its id, the part before +, its SHA-256's first digits, or serving, previous, candidate, standby"
+    diff.add_argument("one", metavar="A", help=either)
+    diff.add_argument("other", metavar="B", help="likewise")
+    diff.add_argument("--json", action="store_true", help="for machines")
     events = command("events", _events, "show what happens, as it happens")
     events.add_argument("--json", action="store_true", help="for machines")
     return parser
@@ -255,6 +260,13 @@ def _history(arguments: argparse.Namespace) -> int:
         cli_status.history(_client(arguments), machine=arguments.json)
     else:
         cli_report.show(_client(arguments), arguments.handoff, machine=arguments.json)
+    return DONE
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from supervisor import cli_diff  # noqa: PLC0415 - loads what draws tables
+
+    cli_diff.show(_client(arguments), arguments.one, arguments.other, machine=arguments.json)
     return DONE
 
 

@@ -51,13 +51,18 @@ def _needed(path: Path | None) -> tuple[Needs, list[Path]]:
     from supervisor.config import reading  # noqa: PLC0415 - without a configuration its models are not needed
 
     configuration = reading.load(path)
+    return needs_of(configuration), [_socket_of(configuration)]
+
+
+def _socket_of(configuration: Configuration) -> Path:
+    """Where the control socket is or will be; nothing is made on the way."""
     name, control = configuration.service.name, configuration.control.socket
-    return needs_of(configuration), [control_socket(name, control) if control else runtime_path(name) / "control.sock"]
+    return control_socket(name, control) if control else runtime_path(name) / "control.sock"
 
 
 def needs_of(configuration: Configuration) -> Needs:
     """What a configuration needs."""
-    service, control = configuration.service, configuration.control.socket
+    service, control = configuration.service, configuration.control
     listeners = tuple(
         Listening(each.name, *each.endpoint, table.backlog)
         for table, each in zip(configuration.listen, configuration.addresses, strict=True)
@@ -72,7 +77,8 @@ def needs_of(configuration: Configuration) -> Needs:
         user=pwd.getpwnam(service.user).pw_uid if service.user else None,
         state=state_path(service.name, service.state_dir),
         runtime=runtime_path(service.name),
-        control=control_socket(service.name, control).parent if control else None,
+        control=_socket_of(configuration) if control.socket or control.lets_in else None,
+        lets_in=control.lets_in,
     )
 
 

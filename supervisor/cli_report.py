@@ -74,7 +74,9 @@ def _lines(entry: dict[str, Any], report: dict[str, Any] | None) -> Iterator[tup
     if came["generation"]:
         yield "to", f"generation {came['generation']}" + (f", {came['release']}" if came["release"] else "")
     yield "asked", f"{entry['ask']} by {_who(report['asked_by'] if report else entry)}"
-    yield "ended", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry["ended"]))
+    if report:
+        yield "began", _clock(report["began"])
+    yield "ended", _clock(entry["ended"])
     if entry.get("because"):
         yield "because", entry["because"]
     if entry["reason"]:
@@ -109,12 +111,18 @@ def _reported(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "kernel", f"{said} (of all services in this network namespace)"
 
 
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
 def _who(asked: dict[str, Any]) -> str:
     if asked["way"] in OWN_WAYS:
         return f"the service itself ({asked['way']})"
     if asked["uid"] is None:
         return str(asked["way"])
     user = f"{asked['user']} (uid {asked['uid']})" if asked.get("user") else f"uid {asked['uid']}"
+    if asked.get("login") not in {None, asked.get("user"), asked["uid"]}:
+        user += f", logged in as {asked['login']}"
     process = f"{asked['process']} (pid {asked['pid']})" if asked.get("process") else f"pid {asked['pid']}"
     return f"{user}, {process}, by {asked['way']}"
 

@@ -153,7 +153,8 @@ def _generation_row(each: dict[str, Any], now: float) -> Row:
 
 
 def _handoff_row(entry: dict[str, Any]) -> Row:
-    by = entry["way"] if entry["uid"] is None else f"{entry['ask']} by uid {entry['uid']}"
+    user = (entry.get("report") or {}).get("asked_by", {}).get("user") or f"uid {entry['uid']}"
+    by = entry["way"] if entry["uid"] is None else f"{entry['ask']} by {user}"
     came, went = entry["to"]["generation"], entry["from"]["generation"]
     done = entry["result"] == "committed"
     cells = [

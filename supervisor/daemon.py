@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +15,19 @@ from supervisor import __version__
 from supervisor.control.api import BadRequestError
 from supervisor.control.clock import Clock
 from supervisor.control.desk import ABORT, KEPT, Desk
+from supervisor.control.entrance import Entrance
 from supervisor.control.explain import as_documents, explain, waiting
 from supervisor.control.server import ControlServer
 from supervisor.control.status import document
 from supervisor.core import effects, events
 from supervisor.core.model import Ask, Mode, Request
+from supervisor.daemon_audit import Accounts
 from supervisor.daemon_beginning import Beginning, Ground, begin
 from supervisor.daemon_given import MOST_LISTENERS, Given
 from supervisor.daemon_health import HealthWays
 from supervisor.daemon_reexec import Reexec
 from supervisor.daemon_sights import Sights
+from supervisor.daemon_signals import Signals
 from supervisor.daemon_systemd import AboveUs
 from supervisor.daemon_telling import Telling
 from supervisor.daemon_ways import Ways
@@ -47,6 +49,7 @@ from supervisor.linux.lock import Lock
 from supervisor.paths import control_socket, runtime_dir, state_dir
 from supervisor.readiness.channel import Channel, Pipe
 from supervisor.releases.pin import pin_again
+from supervisor.telemetry.audit import Audit
 from supervisor.telemetry.log import configure as configure_log
 
 if TYPE_CHECKING:
@@ -56,9 +59,10 @@ if TYPE_CHECKING:
     from supervisor.config.settings import Settings
     from supervisor.config.source import Source
     from supervisor.control.api import Terms
-    from supervisor.control.auth import Peer
     from supervisor.control.desk import Promise
+    from supervisor.core.access import Admission
     from supervisor.linux.listeners import Place
+    from supervisor.linux.peer import Peer
 
 _log = structlog.get_logger()
 
@@ -87,15 +91,18 @@ async def _run(settings: Settings, source: Source, given: Given) -> int:
     process.become_subreaper()
     above = AboveUs.from_environment(given)
     store = None if above is None else above.store
-    beginning = begin(Ground(settings=settings, given=given, containment=Containment.of(name), store=store))
-    daemon = Daemon(source, settings, beginning, given, above)
-    server = ControlServer(control_socket(name, settings.control), daemon)
+    ground = Ground(settings=settings, given=given, containment=Containment.of(name), store=store)
+    beginning = begin(ground)
+    entrance = Entrance(control_socket(name, settings.control), settings.admission)
+    daemon = Daemon(source, ground, beginning, above, entrance)
+    server = ControlServer(entrance, daemon)
     await server.start()
     try:
         daemon.start(beginning)
         return await daemon.ended()
     finally:
         await server.stop()
+        daemon.witness.close()
         beginning.listeners.close()
         lock.release()
 
@@ -104,9 +111,9 @@ class Daemon:
     """One service under supervision."""
 
     def __init__(
-        self, source: Source, settings: Settings, beginning: Beginning, given: Given, above: AboveUs | None
+        self, source: Source, ground: Ground, beginning: Beginning, above: AboveUs | None, entrance: Entrance
     ) -> None:
-        listeners = beginning.listeners
+        listeners, settings, given = beginning.listeners, ground.settings, ground.given
         self._settings = settings
         self._listeners = listeners
         self._name = settings.service
@@ -114,6 +121,7 @@ class Daemon:
         state = state_dir(self._name, settings.state_dir)
         self._began = time.time()
         self._systemd = above
+        self.witness = Accounts(Audit(state))
         self._desk = Desk()
         self._history = History(state)
         self._losses = Losses()
@@ -135,10 +143,10 @@ class Daemon:
             pin_again=pin_again,
             losses=self._losses,
         )
-        ways = Ways(self._engine, self._instances, listeners, source, settings)
+        self._entrance = entrance
+        ways = Ways(self._engine, self._instances, listeners, source, settings, self._let_in)
         manager = {} if self._systemd is None else self._systemd.variables
         self._reexec = Reexec(given, listeners, manager, self._engine.settle)
-        self._reexecs: set[asyncio.Task[None]] = set()
         health = HealthWays(self._engine, self._instances, listeners)
         table = {**ways.table(), **health.table()}
         looks = Lookout(engine=self._engine, listeners=listeners, instances=self._instances, ways=table)
@@ -147,7 +155,7 @@ class Daemon:
 
     def start(self, beginning: Beginning) -> None:
         """Go on with what an earlier supervisor has left, start the first generation if none serves; heed signals."""
-        self._handle_signals()
+        Signals(self._engine, self.witness, self.reexec, self._instances.reap_orphans).handle(self._loop)
         for listener in self._listeners:
             _log.info("listening", name=listener.address.name, address=str(listener))
         for generation, child, pipe in beginning.children():
@@ -211,6 +219,12 @@ class Daemon:
         """Handoffs that have ended, oldest first."""
         return self._history.entries(limit)
 
+    def served(self) -> list[dict[str, Any]]:
+        """What is known of the releases that serve or have served."""
+        from supervisor.control.served import served  # noqa: PLC0415 - seldom asked, and of no use at rest
+
+        return served(self._engine.state)
+
     def ask(self, what: str, peer: Peer, terms: Terms) -> tuple[str, asyncio.Future[dict[str, Any]]]:
         """Ask for an upgrade, a rollback or an abort. One that was asked for before is not asked for again."""
         known = None if terms.request is None else self._known(terms.request)
@@ -259,38 +273,12 @@ class Daemon:
         """What happens from now on."""
         return self._desk.happenings()
 
-    # ---- signals
+    def _let_in(self, admission: Admission) -> None:
+        """Raises HostError, with nothing changed."""
+        if self._entrance.change(admission):
+            self.witness.roles(admission)
 
-    def _handle_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._stop_by_signal, number)
-        self._loop.add_signal_handler(signal.SIGHUP, self._upgrade_by_signal)
-        self._loop.add_signal_handler(signal.SIGQUIT, self._leave_by_signal)
-        self._loop.add_signal_handler(signal.SIGUSR2, self._reexec_by_signal)
-        # uvloop keeps SIGCHLD to itself (add_signal_handler refuses it), and does not use it as long as nothing is
-        # started through it.
-        signal.signal(signal.SIGCHLD, lambda *_: self._loop.call_soon_threadsafe(self._instances.reap_orphans))
-
-    def _stop_by_signal(self, number: signal.Signals) -> None:
-        _log.info("stop_asked", way=number.name)
-        self._engine.post(events.StopAsked(at=self._engine.now()))
-
-    def _upgrade_by_signal(self) -> None:
-        request = Request(id=secrets.token_hex(4), way="SIGHUP")
-        self._engine.post(events.Asked(at=self._engine.now(), request=request))
-
-    def _leave_by_signal(self) -> None:
-        self._engine.post(events.LeaveAsked(at=self._engine.now()))
-
-    def _reexec_by_signal(self) -> None:
-        self._reexecs.add(task := asyncio.ensure_future(self._reexec_or_say_why()))
-        task.add_done_callback(self._reexecs.discard)
-
-    async def _reexec_or_say_why(self) -> None:
-        try:
-            await self.reexec()
-        except OperatorError as refused:
-            _log.error("reexec_refused", reason=str(refused))
+    # ---- what children speak by
 
     def _open_channel(self, generation: int, run: int, owner: int | None, dialects: Sequence[str]) -> Channel:
         return Channel(*self._channel_paths(generation, run, dialects), owner)

@@ -33,6 +33,7 @@ def check(path: Path) -> list[str]:
     from supervisor.config.summary import missing_folders, summary  # noqa: PLC0415 - likewise
 
     configuration = reading.load(path)
+    control = configuration.control
     release = pin(configuration.launch())
     listening = ", ".join(f"{each.name} {each}" for each in configuration.addresses)
     return [
@@ -41,7 +42,7 @@ def check(path: Path) -> list[str]:
         f"release:    {release.id} ({release.path}, {release.size} bytes)",
         f"listens on: {listening}",
         *summary(configuration),
-        f"control:    {control_socket(configuration.service.name, configuration.control.socket)}",
+        f"control:    {control_socket(configuration.service.name, control.socket)}; {control.summary()}",
         *(f"note: {remark}" for each in configuration.addresses for remark in each.remarks),
         *(f"note: {remark}" for remark in missing_folders(configuration)),
         *_remarks(),

@@ -12,7 +12,7 @@ from supervisor.core import effects
 from supervisor.core.chronicle import Happening, chronicle, durations, ready_to_steered
 from supervisor.core.model import Mode, Role, State
 from supervisor.core.outcome import Result
-from supervisor.telemetry.asker import process_name, user_name
+from supervisor.telemetry.asker import login_of, process_name, user_name
 from supervisor.telemetry.report import Drain, Report, for_alarms, unseen
 from supervisor.telemetry.watcher import Watcher
 
@@ -43,7 +43,7 @@ class Telling:
         self._history = history
         self._losses = losses
         self._listeners = listeners
-        self._askers: dict[str, str | None] = {}
+        self._askers: dict[str, tuple[str | None, int | None]] = {}
         self._state = State()
         self._under_way: int | None = None
         self._report: Report | None = None
@@ -57,7 +57,7 @@ class Telling:
 
     def asked(self, request: Request) -> None:
         """Somebody asks: see who it is while it is still there."""
-        self._askers[request.id] = process_name(request.pid)
+        self._askers[request.id] = process_name(request.pid), login_of(request.pid)
         while len(self._askers) > _ASKERS:
             self._askers.pop(next(iter(self._askers)))
 
@@ -163,12 +163,14 @@ class Telling:
         return unseen() if report is None else report.document()
 
     def _asker(self, request: Request) -> dict[str, Any]:
+        process, login = self._askers.get(request.id, (None, None))
         return {
             "way": request.way,
             "uid": request.uid,
             "user": user_name(request.uid),
             "pid": request.pid,
-            "process": self._askers.get(request.id),
+            "process": process,
+            "login": user_name(login) or login,
         }
 
     # ---- the generation that it leaves behind

@@ -10,7 +10,7 @@ import structlog
 from supervisor.core import due, events
 from supervisor.core.model import Ask, Failure, Reason
 from supervisor.engine.mending import mend
-from supervisor.errors import ConfigurationError, ReleaseError
+from supervisor.errors import ConfigurationError, HostError, ReleaseError
 from supervisor.linux import process
 from supervisor.linux.inherit import in_thread
 from supervisor.readiness.channel import Channel, ClosedWithoutWordError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from supervisor.config.settings import Settings
     from supervisor.config.source import Source
+    from supervisor.core.access import Admission
     from supervisor.core.policy import HttpCheck, WarmUp
     from supervisor.engine.instances import Instance, Instances
     from supervisor.engine.loop import Engine
@@ -44,6 +45,8 @@ class Ways:
     _listeners: Listeners
     _source: Source
     _running: Settings
+    _let_in: Callable[[Admission], None]
+    """Change who may use the control socket. Raises HostError."""
     _probes: dict[int, Probe] = field(default_factory=dict)
     """Under way, by generation."""
 
@@ -67,6 +70,7 @@ class Ways:
             else:
                 settings = await self._source.now()
                 self._refuse_what_needs_a_restart(settings)
+                self._accept(settings.admission)
                 release, policy = pin(settings.launch), settings.policy
             return events.Verified(at=self._engine.now(), handoff=handoff, release=release, policy=policy)
         except ConfigurationError as refused:
@@ -82,10 +86,20 @@ class Ways:
         for key, was, now in (
             ("service.name", old.service, new.service),
             ("service.state_dir", old.state_dir, new.state_dir),
-            ("control", old.control, new.control),
+            ("control.socket", old.control, new.control),
         ):
             if was != now:
                 raise ConfigurationError(f"{key} has changed: that takes a restart of gapless, not a handoff")
+
+    def _accept(self, admission: Admission) -> None:
+        """Who may do what is no release's affair: it holds from here on, whatever comes of the handoff.
+
+        Else a broken release would keep a right alive that was taken away, and a rollback would bring it back.
+        """
+        try:
+            self._let_in(admission)
+        except HostError as refused:
+            raise ConfigurationError(f"[control]: {refused}") from refused
 
     async def _await_ready(self, watch: due.AwaitReady) -> events.Event:
         about = {"generation": watch.generation, "run": watch.run}

@@ -41,6 +41,10 @@ _WANTED = {
     "ready.warm_up.paths": 'a list of paths, such as paths = ["/", "/search?q=x"]',
     "health.http": 'a table of what is to be answered, such as http = { path = "/healthz", status = 200 }',
     "control": 'a [control] table with socket = "/full/path.sock"',
+    "control.mode": 'octal digits in quotes, such as mode = "0660"',
+    "control.viewers": 'a list of users and, after an @, groups, such as viewers = ["alice", "@web"]',
+    "control.operators": 'a list of users and, after an @, groups, such as operators = ["alice", "@web"]',
+    "control.admins": 'a list of users and, after an @, groups, such as admins = ["alice", "@wheel"]',
 }
 """By key: what would do, where its type alone does not say so."""
 

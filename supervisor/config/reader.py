@@ -48,6 +48,8 @@ def _settings(configuration: Configuration) -> Settings:
         service=configuration.service.name,
         state_dir=configuration.service.state_dir,
         control=configuration.control.socket,
+        admission=configuration.control.admission(),
+        people=configuration.control.people,
         launch=configuration.launch(),
         policy=configuration.policy(),
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from supervisor.core.access import Admission, Members
 from supervisor.core.launch import Launch, Listen
 from supervisor.core.policy import HealthProbe, HttpCheck, Policy, WarmUp
 
@@ -19,13 +20,18 @@ class Settings:
     """None: where such folders are by default (`paths`)."""
     control: str | None
     """The control socket, likewise."""
+    admission: Admission = field(default_factory=Admission)
+    """Who may use it, and what for."""
+    people: tuple[str, ...] = ()
+    """By what names that was said, of users and, after an @, of groups: the numbers are this host's."""
     launch: Launch
     policy: Policy
 
 
 _KIND = ""
 """The key of a JSON object that names its class. No field can have that name."""
-_KINDS = {each.__name__: each for each in (Settings, Launch, Listen, Policy, HttpCheck, HealthProbe, WarmUp)}
+_CLASSES = (Settings, Launch, Listen, Policy, HttpCheck, HealthProbe, WarmUp, Admission, Members)
+_KINDS = {each.__name__: each for each in _CLASSES}
 
 
 def to_json(answer: dict[str, Any]) -> str:

@@ -152,8 +152,9 @@ def _host(settings: Settings) -> tuple[Any, ...]:
     folder: str | None = None
     with suppress(OSError):
         folder = os.getcwd()  # noqa: PTH109 - what the kernel says, and no Path is wanted of it
-    groups = (launch.group, *(launch.groups or ()))
-    return folder, _entry(pwd.getpwnam, launch.user), *(_entry(grp.getgrnam, each) for each in groups)
+    users = (launch.user, *(each for each in settings.people if not each.startswith("@")))
+    groups = (launch.group, *(launch.groups or ()), *(each[1:] for each in settings.people if each.startswith("@")))
+    return folder, *(_entry(pwd.getpwnam, each) for each in users), *(_entry(grp.getgrnam, each) for each in groups)
 
 
 def _entry(look_up: Callable[[str], Any], name: str | None) -> Any:  # noqa: ANN401 - an entry of passwd or group

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from supervisor.config import told, values
 from supervisor.config.asking import HttpTable, WarmUpTable
+from supervisor.config.control import ControlTable
 from supervisor.config.health import HealthTable, RecycleTable
 from supervisor.config.service import ServiceTable
 from supervisor.core.launch import Launch, Listen
@@ -160,12 +161,6 @@ class StopTable(_Table):
     """[stop]: how the whole service ends."""
 
     timeout: Positive = 30.0
-
-
-class ControlTable(_Table):
-    """[control]: the socket that commands come by."""
-
-    socket: Annotated[str, AfterValidator(values.socket_path)] | None = None
 
 
 _NOT_PASSED_ON = frozenset((*values.FROM_SYSTEMD, *values.OF_A_SHELL, *values.OURS))

@@ -22,6 +22,7 @@ _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(KiB|MiB|GiB|TiB)", re.ASCII)
 _SIZE_UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _LONGEST = 365 * 24 * 3600.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}")
+_SOCKET_MODE = re.compile(r"0?[67][0-7]{2}")
 _UMASK = re.compile(r"0?[0-7]{3}")
 _DEVICE = re.compile(r"[!-.0-9;-~]{1,15}")
 """dev_valid_name() in net/core/dev.c: no slash, colon or space, and room for a NUL in IFNAMSIZ."""
@@ -195,6 +196,13 @@ def socket_path(value: str) -> str:
     """A full path that fits into sun_path (unix(7))."""
     if len(path(value).encode()) > _LONGEST_SOCKET_PATH or value.endswith("/"):
         raise ValueError(f"want the full path of a socket, of at most {_LONGEST_SOCKET_PATH} bytes")
+    return value
+
+
+def socket_mode(value: str) -> str:
+    """Octal digits that let the owner in."""
+    if not _SOCKET_MODE.fullmatch(value):
+        raise ValueError('want octal digits in quotes that let the owner read and write, such as "0660"')
     return value
 
 

@@ -1,4 +1,4 @@
-"""The control interface as one table: method, path, what is done. Every row is for root and the daemon's own user."""
+"""The control interface as one table: method, path, which role it takes, what is done."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from supervisor.core.access import Access
 from supervisor.errors import OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
-    from supervisor.control.auth import Peer
+    from supervisor.linux.peer import Peer
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
@@ -31,8 +32,25 @@ class Terms:
     """The release that is to be serving when it is taken up."""
 
 
+class Witness(Protocol):
+    """Keeps account of who asked for what."""
+
+    def asked(self, command: str, peer: Peer, access: Access, body: Mapping[str, Any]) -> str:
+        """Somebody may do that, and it begins: a name for this call, by which `answered` is told of it."""
+
+    def answered(self, call: str, command: str, status: int, answer: object) -> None:
+        """That is what they were told."""
+
+    def refused(self, what: str, peer: Peer, access: Access, needs: Access) -> None:
+        """Somebody may not do that."""
+
+
 class Service(Protocol):
     """What the daemon offers to those who ask."""
+
+    @property
+    def witness(self) -> Witness:
+        """Who keeps account of it."""
 
     def status(self) -> dict[str, Any]:
         """All that is true now."""
@@ -42,6 +60,9 @@ class Service(Protocol):
 
     def history(self, limit: int) -> list[dict[str, Any]]:
         """Handoffs that have ended, oldest first."""
+
+    def served(self) -> list[dict[str, Any]]:
+        """What is known of the releases that serve or have served."""
 
     def ask(self, what: str, peer: Peer, terms: Terms) -> tuple[str, asyncio.Future[dict[str, Any]]]:
         """Ask for `upgrade`, `rollback` or `abort`: the request's id, and what will come of it.
@@ -88,9 +109,21 @@ class Endpoint:
 
     method: str
     path: str
+    needs: Access
+    """The least that one has to be."""
     handle: Callable[[Call], Awaitable[Answer]]
     takes: tuple[str, ...] = ()
     """Keys that its body may have."""
+
+    @property
+    def commands(self) -> bool:
+        """Whether it does something, and does not merely tell."""
+        return self.method != "GET"
+
+    @property
+    def name(self) -> str:
+        """The last word of its path."""
+        return self.path.rpartition("/")[2]
 
 
 def body_of(endpoint: Endpoint, raw: bytes) -> dict[str, Any]:
@@ -127,6 +160,10 @@ async def _explain(call: Call) -> Answer:
 
 async def _history(call: Call) -> Answer:
     return Answer(200, {"handoffs": call.service.history(100)})
+
+
+async def _served(call: Call) -> Answer:
+    return Answer(200, {"served": call.service.served()})
 
 
 async def _events(call: Call) -> Answer:
@@ -172,13 +209,14 @@ def _terms(body: Mapping[str, Any]) -> Terms:
 _OF_A_HANDOFF = ("wait", "request", "if_current")
 
 TABLE: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/v1/status", _status),
-    Endpoint("GET", "/v1/explain", _explain),
-    Endpoint("GET", "/v1/history", _history),
-    Endpoint("GET", "/v1/events", _events),
-    Endpoint("POST", "/v1/upgrade", _asking("upgrade"), takes=_OF_A_HANDOFF),
-    Endpoint("POST", "/v1/rollback", _asking("rollback"), takes=_OF_A_HANDOFF),
-    Endpoint("POST", "/v1/abort", _asking("abort"), takes=("wait",)),
-    Endpoint("POST", "/v1/stop", _stop),
-    Endpoint("POST", "/v1/reexec", _reexec),
+    Endpoint("GET", "/v1/status", Access.VIEWER, _status),
+    Endpoint("GET", "/v1/explain", Access.VIEWER, _explain),
+    Endpoint("GET", "/v1/history", Access.VIEWER, _history),
+    Endpoint("GET", "/v1/served", Access.OPERATOR, _served),
+    Endpoint("GET", "/v1/events", Access.VIEWER, _events),
+    Endpoint("POST", "/v1/upgrade", Access.OPERATOR, _asking("upgrade"), takes=_OF_A_HANDOFF),
+    Endpoint("POST", "/v1/rollback", Access.OPERATOR, _asking("rollback"), takes=_OF_A_HANDOFF),
+    Endpoint("POST", "/v1/abort", Access.OPERATOR, _asking("abort"), takes=("wait",)),
+    Endpoint("POST", "/v1/stop", Access.ADMIN, _stop),
+    Endpoint("POST", "/v1/reexec", Access.ADMIN, _reexec),
 )

@@ -116,7 +116,8 @@ class Client:
             case errno.ENOENT | errno.ENOTDIR:
                 return f"no supervisor listens at {self._path}: is it running, and is that its socket?"
             case errno.EACCES | errno.EPERM:
-                return f"{self._path} may not be used by uid {os.geteuid()}: be root, or the supervisor's own user"
+                who = f"uid {os.geteuid()}"
+                return f"{self._path} may not be opened by {who}: see [control] mode and group, and the folder's mode"
             case errno.ECONNREFUSED if not self._path.is_socket():
                 return f"{self._path} is not a socket: name the control socket of a supervisor"
             case errno.ECONNREFUSED:

@@ -16,12 +16,14 @@ import h11
 import structlog
 
 from supervisor.control.api import TABLE, Answer, BadRequestError, Call, body_of
-from supervisor.control.auth import NOBODY
+from supervisor.core.access import Access
+from supervisor.linux.peer import NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from supervisor.control.api import Endpoint, Service
+    from supervisor.control.entrance import Entrance
 
 _log = structlog.get_logger()
 
@@ -38,7 +40,11 @@ class Conversation:
     """One connection, until either side has had enough."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, service: Service, patience: float
+        self,
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        service: Service,
+        entrance: Entrance,
+        patience: float,
     ) -> None:
         self.peer = NOBODY
         self.idle = True
@@ -49,12 +55,17 @@ class Conversation:
         """The answer that it is being given is the last one."""
         self.since = time.monotonic()
         """When it last became idle."""
-        self._reader, self._writer = reader, writer
-        self._service, self._patience = service, patience
+        self._reader, self._writer = streams
+        self._service, self._entrance, self._patience = service, entrance, patience
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LARGEST_HEAD)
         self._asked = b""
         # What is written has left us when drain() returns: nothing is kept for a client that does not read.
-        writer.transport.set_write_buffer_limits(high=0)
+        self._writer.transport.set_write_buffer_limits(high=0)
+
+    @property
+    def access(self) -> Access:
+        """What the one on the other end may do just now: it may have changed since the last request."""
+        return self._entrance.access(self.peer)
 
     def drop(self) -> None:
         """Close it, whatever it was about."""
@@ -136,22 +147,33 @@ class Conversation:
 
     async def _respond(self, request: h11.Request, body: bytes) -> Answer:
         method, path = request.method.decode(), request.target.decode(errors="replace").partition("?")[0]
-        if not self.peer.trusted:
-            _log.warning("control_refused", path=_short(path), uid=self.peer.uid, pid=self.peer.pid)
-            return _fault(403, f"uid {self.peer.uid} may not do this: only root and the daemon's own user")
         found = [row for row in TABLE if row.path == path]
         wanted = "GET" if method == "HEAD" else method
         row = next((row for row in found if row.method == wanted), None)
+        needs = Access.VIEWER if row is None else row.needs
+        if self.access < needs:
+            return self._refuse(_short(method), _short(path), needs)
         if row is None:
             return _not_there(method, path, found)
         try:
-            return await row.handle(Call(self._service, self.peer, body_of(row, body)))
+            call = Call(self._service, self.peer, body_of(row, body))
         except BadRequestError as wrong:
             return _fault(400, str(wrong))
-        except Exception as bug:  # noqa: BLE001 - whatever it is, it is to end here and not in the event loop
-            what = f"{type(bug).__name__}: {bug}"
-            _log.error("control_failed", path=path, what=what)
-            return _fault(500, f"a fault of gapless itself, please report it: {what}")
+        if not row.commands:
+            return await _handled(row, call)
+        witness = self._service.witness
+        name = witness.asked(row.name, self.peer, self.access, call.body)
+        answer = await _handled(row, call)
+        witness.answered(name, row.name, answer.status, answer.body)
+        return answer
+
+    def _refuse(self, method: str, path: str, needs: Access) -> Answer:
+        """One who may not. What is there and what is not is nobody's business who may do nothing at all."""
+        what, peer, role = f"{method} {path}", self.peer, self.access.role
+        self._service.witness.refused(what, peer, self.access, needs)
+        has = f"has the role {role}" if self.access else "has none"
+        sentence = f"{what} takes the role {needs.role}, and uid {peer.uid} {has}: see [control] {needs.role}s"
+        return Answer(403, {"error": sentence, "needs": needs.role, "peer": self._entrance.found(peer)})
 
     async def _answer(self, answer: Answer) -> None:
         if self._http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
@@ -185,6 +207,8 @@ class Conversation:
     async def _tell(self, happenings: AsyncGenerator[dict[str, Any], None], patience: float) -> None:
         async with aclosing(happenings):
             async for event in happenings:
+                if not self.access:
+                    return
                 async with asyncio.timeout(patience):
                     await self._send(h11.Data(data=_as_sent(event)))
 
@@ -209,6 +233,17 @@ class Conversation:
             self._writer.write_eof()
             async with asyncio.timeout(min(_LINGER, self._patience)):
                 await self._gone()
+
+
+async def _handled(row: Endpoint, call: Call) -> Answer:
+    try:
+        return await row.handle(call)
+    except BadRequestError as wrong:
+        return _fault(400, str(wrong))
+    except Exception as bug:  # noqa: BLE001 - whatever it is, it is to end here and not in the event loop
+        what = f"{type(bug).__name__}: {bug}"
+        _log.error("control_failed", path=row.path, what=what)
+        return _fault(500, f"a fault of gapless itself, please report it: {what}")
 
 
 async def _until(

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import stat
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
-from supervisor.control.auth import peer_of
 from supervisor.control.conversation import CHUNK, Conversation
-from supervisor.errors import HostError
+from supervisor.linux.peer import peer_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from supervisor.control.api import Service
+    from supervisor.control.entrance import Entrance
+    from supervisor.core.access import Access
 
 _log = structlog.get_logger()
 
@@ -32,7 +29,8 @@ class Limits:
     """What strangers, and friends with a fault, may take."""
 
     connections: int = 64
-    """At once. One more takes the place of the one that has been idle longest; if none is idle, it is turned away."""
+    """At once. One more takes the place of the one that has been idle longest, or of one who may do less than they; if
+    there is none such, it is turned away."""
     listeners: int = 32
     """Of these, how many may be listening to events."""
     patience: float = 10.0
@@ -44,27 +42,18 @@ class Limits:
 class ControlServer:
     """Answers on one Unix socket."""
 
-    def __init__(self, path: Path, service: Service, limits: Limits | None = None) -> None:
-        self.path = path
+    def __init__(self, entrance: Entrance, service: Service, limits: Limits | None = None) -> None:
+        self._entrance = entrance
         self._service = service
         self._limits = limits or Limits()
         self._server: asyncio.Server | None = None
         self._turned_away = 0
         """Who is being told that there is no room. More of them than of the others are not even told."""
-        self._file: tuple[int, int] | None = None
         self._conversations: dict[Conversation, asyncio.Task[None] | None] = {}
 
     async def start(self) -> None:
-        """Bind and listen. Raises HostError.
-
-        A socket file that a dead supervisor left is replaced: the lock on the service's state says that it is dead.
-        """
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-            self._clear()
-            listening = self._bound()
-        except OSError as refused:
-            raise HostError(f"cannot open the control socket {self.path}: {refused.strerror or refused}") from refused
+        """Bind and listen. Raises HostError."""
+        listening = self._entrance.open()
         self._server = await asyncio.start_unix_server(self._connected, sock=listening, limit=CHUNK, backlog=1024)
 
     async def stop(self) -> None:
@@ -81,52 +70,21 @@ class ControlServer:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        with suppress(OSError):
-            if self._file == _identity(self.path):
-                self.path.unlink()
-
-    def _clear(self) -> None:
-        """Remove what a dead supervisor left, and nothing else."""
-        try:
-            found = self.path.lstat()
-        except FileNotFoundError:
-            return
-        if not stat.S_ISSOCK(found.st_mode):
-            raise HostError(f"{self.path} is there and is no socket: name another [control] socket, or move it away")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as asking:
-            try:
-                asking.connect(str(self.path))
-            except ConnectionRefusedError:
-                self.path.unlink()
-                return
-            except BlockingIOError:
-                pass  # its queue is full: somebody listens
-        raise HostError(f"another process listens at {self.path}: give each service its own [control] socket")
-
-    def _bound(self) -> socket.socket:
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        try:
-            os.fchmod(listening.fileno(), 0o600)  # bind(2) makes the file with it: unix_bind_bsd()
-            listening.bind(str(self.path))
-            self._file = _identity(self.path)
-        except OSError:
-            listening.close()
-            raise
-        return listening
+        self._entrance.close()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        conversation = Conversation(reader, writer, self._service, self._limits.patience)
+        conversation = Conversation((reader, writer), self._service, self._entrance, self._limits.patience)
         try:
             conversation.peer = peer_of(writer.get_extra_info("socket"))
-            if self._admit():
+            if self._admit(conversation):
                 self._conversations[conversation] = asyncio.current_task()
-                await conversation.hold(self._patience_with_listeners)
+                await conversation.hold(lambda: self._patience_of(conversation))
             elif self._turned_away < self._limits.connections:
                 await self._turn_away(conversation)
         except (OSError, TimeoutError):
             pass  # the client went away, or does not take what it asked for: there is nobody left to tell
         except asyncio.CancelledError:
-            pass  # by stop(). Python 3.11's streams would report it as an error of the callback
+            pass  # by stop(), or to make room. Python 3.11's streams would report it as an error of the callback
         except Exception as bug:  # noqa: BLE001 - one connection's failure is to reach no other, and no handoff
             if not writer.transport.is_closing():  # uvloop's word for a closed connection is RuntimeError
                 _log.error("control_failed", what=f"{type(bug).__name__}: {bug}")
@@ -141,24 +99,32 @@ class ControlServer:
         finally:
             self._turned_away -= 1
 
-    def _admit(self) -> bool:
-        """Whether there is room for one more; made, if need be, at the cost of who has been idle longest."""
+    def _admit(self, newcomer: Conversation) -> bool:
+        """Whether there is room for one more; made, if need be, at the cost of who may do no more than they."""
         if len(self._conversations) < self._limits.connections:
             return True
-        longest = min((each for each in self._conversations if each.idle), key=lambda each: each.since, default=None)
-        if longest is None:
+        return self._dismiss(each for each in self._conversations if _gives_way(each, newcomer.access))
+
+    def _patience_of(self, listener: Conversation) -> float | None:
+        """How long one more listener may read nothing; None if there are enough already who may do as much."""
+        listening = [each for each in self._conversations if each.listens]
+        room = len(listening) < self._limits.listeners
+        if room or self._dismiss(each for each in listening if each.access < listener.access):
+            return self._limits.patience_with_listeners
+        return None
+
+    def _dismiss(self, candidates: Iterable[Conversation]) -> bool:
+        """Let one of them go: who has been idle longest, and of those who are not, who may do least."""
+        found = min(candidates, key=lambda each: (not each.idle, each.access, each.since), default=None)
+        if found is None:
             return False
-        del self._conversations[longest]
-        longest.drop()
+        task = self._conversations.pop(found)
+        if task is not None and not found.idle:
+            task.cancel()
+        found.drop()
         return True
 
-    def _patience_with_listeners(self) -> float | None:
-        """How long one more listener may read nothing; None if there are enough already."""
-        if sum(each.listens for each in self._conversations) >= self._limits.listeners:
-            return None
-        return self._limits.patience_with_listeners
 
-
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.lstat()
-    return found.st_dev, found.st_ino
+def _gives_way(each: Conversation, access: Access) -> bool:
+    """An operator is not to be kept out by those who may only look, nor they by those who may do nothing."""
+    return each.access < access or (each.idle and each.access == access)

@@ -16,7 +16,7 @@ from supervisor.errors import HostError
 from supervisor.linux import delegation, host, trials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from supervisor.doctor.finding import Finding
     from supervisor.doctor.needs import Needs
@@ -94,13 +94,18 @@ def _of_places(needs: Needs, longest_file: int) -> dict[str, Callable[[], Findin
     return {
         "state": lambda: places.state(host.place(needs.state)),
         "runtime folder": lambda: places.runtime(host.place(needs.runtime), longest_file),
-        **({} if control is None else {"control socket": lambda: places.control(host.place(control))}),
+        **({} if control is None else {"control socket": lambda: _of_control(control, needs.lets_in)}),
         "clock": lambda: places.clock(time.time()),
         "systemd": lambda: places.systemd(
             trials.version_of(["systemctl", "--version"]), booted=Path("/run/systemd/system").is_dir(), unit=unit
         ),
         "descriptor store": lambda: places.store(os.environ.get("FDSTORE"), unit=unit),
     }
+
+
+def _of_control(path: Path, lets_in: Sequence[int | None]) -> Finding:
+    barred = (host.barred(path, group) for group in lets_in)
+    return places.control(host.place(path.parent), next(filter(None, barred), None))
 
 
 def _faults(needs: Needs) -> dict[str, str]:

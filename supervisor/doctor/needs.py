@@ -44,7 +44,9 @@ class Needs:
     state: Path = field(default_factory=Path)
     runtime: Path = field(default_factory=Path)
     control: Path | None = None
-    """The folder of a control socket that was configured."""
+    """The control socket, if it is configured where it is, or who else may open it."""
+    lets_in: tuple[int | None, ...] = ()
+    """The groups that its mode lets in; None: all others."""
 
     @property
     def generations(self) -> int:

@@ -74,11 +74,19 @@ def runtime(place: Place, longest_file: int) -> Finding:
     return ok(check, f"{place.path}{_on(place)}")
 
 
-def control(place: Place) -> Finding:
-    """The folder of a control socket that was configured."""
-    if place.writable:
-        return ok("control socket", f"{place.path}{_on(place)}")
-    return _unwritable("control socket", place, "gapless cannot begin")
+def control(place: Place, barred: Path | None = None) -> Finding:
+    """The folder of the control socket; `barred` is one on the way that does not let in those whom the socket does."""
+    check = "control socket"
+    if not place.writable:
+        return _unwritable(check, place, "gapless cannot begin")
+    if barred is not None:
+        return problem(
+            check,
+            f"{place.path}: others may not pass through {barred}",
+            "whoever is let in by [control] mode and group, and has a role, cannot reach the socket",
+            f"chmod o+x {barred}, or name a [control] socket in a folder that they can come to",
+        )
+    return ok(check, f"{place.path}{_on(place)}")
 
 
 def clock(now: float) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,3 +162,16 @@ def place(path: Path) -> Place:
         free = found.f_bavail * found.f_frsize
     writable = real.is_dir() and os.access(real, os.W_OK | os.X_OK)
     return Place(path, existing, writable, file_system(real), free, os.geteuid())
+
+
+def barred(path: Path, group: int | None) -> Path | None:
+    """The first folder on the way to a file that those of a group (None: all others) may not pass, by its mode."""
+    for folder in reversed(path.parents):
+        try:
+            found = folder.stat()
+        except OSError:
+            return None  # it is to be made yet
+        ours = group is not None and found.st_gid == group and found.st_mode & stat.S_IXGRP
+        if not ours and not found.st_mode & stat.S_IXOTH:
+            return folder
+    return None

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 SOCKET: Final = "/run/systemd/journal/socket"
 
 MESSAGE_IDS: Final = {
+    "control_answered": "a943770665a74e41b407f1a01efe7b30",
+    "control_asked": "7d73db2473e34e7f843e823064845d72",
+    "control_refused": "80b3a0eb9d804b709ac0de287cea7696",
+    "control_roles": "72d5f953b5ec46c09e5819026e259c84",
     "generation_ailing": "ea83a45f37444dd59970e06c7b986403",
     "generation_down": "4fb166a02d55406bbe9d976d0c365674",
     "generation_ended": "fc6a8a510fbc4ea883a07c30fc091344",

@@ -78,7 +78,7 @@ def test_no_permission_is_5(tmp_path: Path) -> None:
         )
     if "No module named" in found.stderr or "Permission denied" in found.stderr:
         pytest.skip("another user may not read this checkout")
-    assert "may not be used by uid 65534" in failed(found, 5)
+    assert "may not be opened by uid 65534" in failed(found, 5)
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,8 @@ READY = st.one_of(
         {"http": table({}, {"path": st.just("/x"), "status": STATUSES, "body": st.just("^ok$"), **ASKING})},
     ),
 )
+ROLES = ("viewers", "operators", "admins")
+MEMBERS = st.lists(st.sampled_from(["root", "@root", "0", "@4294967294"]), max_size=3)
 RIGHT = table(
     {"service": SERVICES, "listen": st.lists(LISTENERS, min_size=1, max_size=4)},
     {
@@ -92,7 +94,10 @@ RIGHT = table(
         ),
         "recycle": table({}, {"memory": st.sampled_from(["512MiB", "0.5GiB", "1TiB"]), "age": DURATIONS}),
         "stop": table({}, {"timeout": DURATIONS}),
-        "control": table({}, {"socket": st.just("/run/x.sock")}),
+        "control": table(
+            {"mode": st.sampled_from(["0666", "660"])},
+            {"socket": st.just("/run/x.sock"), "group": st.just("root"), **dict.fromkeys(ROLES, MEMBERS)},
+        ),
     },
 )
 

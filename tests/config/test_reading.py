@@ -76,6 +76,28 @@ def refusal(path: Path, text: str | bytes) -> str:
         (BOTH + "[drain]\nlimit = 0\n", "drain.limit = 0: want at least 1"),
         (BOTH + '[restart]\ndelay = "1m"\nlongest = "1s"\n', "restart: longest (1 s) is less than delay (60 s)"),
         (BOTH + '[control]\nsocket = "web.sock"\n', 'control.socket = "web.sock": want a full path'),
+        (BOTH + '[control]\nmode = "0066"\n', 'control.mode = "0066": want octal digits in quotes that let the owner'),
+        (BOTH + "[control]\nmode = 660\n", 'control.mode = 660: want octal digits in quotes, such as mode = "0660"'),
+        (BOTH + '[control]\ngroup = "nosuch"\n', 'control.group = "nosuch": want the name or the number of a group'),
+        (
+            BOTH + '[control]\nviewers = "root"\n',
+            'control.viewers = "root": want a list of users and, after an @, grou',
+        ),
+        (BOTH + '[control]\nadmins = ["@nosuch"]\n', "there is no group of that name"),
+        (BOTH + '[control]\nviewers = [""]\n', "there is no user of that name"),
+        (BOTH + '[control]\nviewers = ["@99999999999"]\n', "there is no group of that name"),
+        (
+            BOTH + '[control]\nviewers = ["4294967295"]\n',
+            "want the name or the number of a user, of at most 4294967294",
+        ),
+        (
+            BOTH + '[control]\nviewers = ["65534"]\nmode = "0666"\n',
+            'control.viewers[0] = "65534": want another user: 65534 is also whom the kernel has no number for',
+        ),
+        (
+            BOTH + '[control]\nviewers = ["root"]\n',
+            'control: a role means nothing to who may not open the socket, and mode = "0600" lets in nobody',
+        ),
         (
             SERVICE + 'user = "nosuchuser"\n' + LISTEN,
             'service.user = "nosuchuser": want the name of a user of this host',

@@ -3,6 +3,7 @@
 import asyncio
 import grp
 import os
+import pwd
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from supervisor.config import reading
 from supervisor.config.settings import Settings, from_json, to_json
 from supervisor.config.source import Source
+from supervisor.core.access import Admission, Members
 from supervisor.errors import ConfigurationError
 
 TEXT = """
@@ -151,6 +153,26 @@ def test_what_travels_is_known_by_name() -> None:
         to_json({"settings": Path("/")})
     with pytest.raises(ValueError, match="nothing that settings consist of"):
         from_json('{"": "Path"}')
+
+
+def test_who_has_a_role_arrives_as_numbers_and_a_change_of_those_is_noticed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_text(f'{TEXT}\n[control]\ngroup = "root"\nviewers = ["@root", "7"]\nadmins = ["root", "@8"]\n')
+    source = Source.of_file(path)
+    found = first(source)
+    assert found.admission == Admission(
+        mode=0o660,
+        group=0,
+        viewers=Members(users=(7,), groups=(0,)),
+        admins=Members(users=(0,), groups=(8,)),
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(pwd, "getpwnam", {"root": "another uid"}.get)
+        assert now(source) is not found
+    found = now(source)
+    monkeypatch.setattr(grp, "getgrnam", {"root": "another gid"}.get)
+    assert now(source) is not found
 
 
 def test_a_group_that_the_host_has_changed_is_noticed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

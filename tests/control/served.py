@@ -8,22 +8,42 @@ import os
 import socket
 import threading
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import uvloop
 
 from supervisor.control.desk import Desk, as_event
+from supervisor.control.entrance import Entrance
 from supervisor.control.server import ControlServer, Limits
+from supervisor.core.access import Access, Admission
 from supervisor.errors import OperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Iterator, Mapping
     from pathlib import Path
 
     from supervisor.control.api import Terms
-    from supervisor.control.auth import Peer
+    from supervisor.linux.peer import Peer
 
 PATIENCE = 20.0
+
+
+@dataclass
+class Remembers:
+    """A witness that keeps what it is told."""
+
+    told: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def asked(self, command: str, peer: Peer, access: Access, body: Mapping[str, Any]) -> str:
+        self.told.append(("asked", command, peer.uid, access, dict(body)))
+        return f"c{len(self.told)}"
+
+    def answered(self, call: str, command: str, status: int, answer: object) -> None:
+        self.told.append(("answered", call, command, status, answer))
+
+    def refused(self, what: str, peer: Peer, access: Access, needs: Access) -> None:
+        self.told.append(("refused", what, peer.uid, access, needs))
 
 
 class Pretended:
@@ -31,11 +51,19 @@ class Pretended:
 
     def __init__(self) -> None:
         self.desk = Desk()
+        self.witness = Remembers()
         self.asked: list[str] = []
         self.terms: list[Terms] = []
+        self.peers: list[Peer] = []
+        """Who asked for it, or to stop."""
         self.stopped = 0
         self.bulk = ""
         self.fails = False
+
+    @property
+    def done(self) -> int:
+        """How much was asked of it that is no question."""
+        return len(self.peers)
 
     def status(self) -> dict[str, Any]:
         if self.fails:
@@ -48,15 +76,18 @@ class Pretended:
     def history(self, limit: int) -> list[dict[str, Any]]:
         return [{"limit": limit}]
 
+    def served(self) -> list[dict[str, Any]]:
+        return []
+
     def ask(self, what: str, peer: Peer, terms: Terms) -> tuple[str, asyncio.Future[dict[str, Any]]]:
-        assert peer.uid == os.getuid()
+        self.peers.append(peer)
         request = terms.request or f"r{len(self.asked)}"
         self.asked.append(what)
         self.terms.append(terms)
         return request, self.desk.wait(request, what)
 
     def stop(self, peer: Peer) -> None:
-        assert peer.pid == os.getpid()
+        self.peers.append(peer)
         self.stopped += 1
 
     async def reexec(self) -> None:
@@ -69,8 +100,9 @@ class Pretended:
 class Served:
     """The server as a test sees it."""
 
-    def __init__(self, path: Path, limits: Limits | None) -> None:
+    def __init__(self, path: Path, limits: Limits | None, admission: Admission | None = None) -> None:
         self.path = path
+        self.entrance = Entrance(path, admission)
         self.service: Pretended
         self.server: ControlServer
         self.complaints: list[dict[str, Any]] = []
@@ -85,7 +117,7 @@ class Served:
         self._loop.set_exception_handler(lambda _, context: self.complaints.append(context))
         self._over = asyncio.Event()
         self.service = Pretended()
-        self.server = ControlServer(self.path, self.service, self._limits)
+        self.server = ControlServer(self.entrance, self.service, self._limits)
         await self.server.start()
         self._ready.set()
         await self._over.wait()

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,3 +168,4 @@ def test_what_a_request_says_of_itself_is_handed_on(served: Served) -> None:
     status, answer = parsed(served.say(UPGRADE + b"Content-Length: %d\r\n\r\n" % len(body) + body))
     assert (status, answer) == (202, {"request": "deploy-7.1_a"})
     assert served.service.terms == [Terms("deploy-7.1_a", "v1")]
+    assert [(peer.uid, peer.pid) for peer in served.service.peers] == [(os.getuid(), os.getpid())]

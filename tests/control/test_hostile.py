@@ -11,7 +11,8 @@ from random import Random
 
 import pytest
 
-from supervisor.control.server import ControlServer, Limits
+from supervisor.control.entrance import Entrance
+from supervisor.control.server import Limits
 from supervisor.errors import HostError
 from tests.control.hostile import GET, LISTEN, WAIT, hostile
 from tests.control.served import PATIENCE, Served, parsed, rest_of, said_to
@@ -180,21 +181,17 @@ def test_stopping_lets_answers_out_and_cuts_the_others_off(served: Served) -> No
     assert not served.path.exists()
 
 
-def opened(path: Path) -> ControlServer:
-    return ControlServer(path, object())  # type: ignore[arg-type] # never asked
-
-
 def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
     with pytest.raises(HostError, match="is no socket"):
-        opened(path)._clear()
+        Entrance(path).open()
     assert path.read_text() == "data"
 
 
 def test_a_living_supervisor_keeps_its_socket(served: Served) -> None:
     with pytest.raises(HostError, match="another process listens"):
-        opened(served.path)._clear()
+        Entrance(served.path).open()
     assert served.get()[0] == 200
 
 

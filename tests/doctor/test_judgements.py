@@ -155,6 +155,7 @@ def test_runtime_and_control() -> None:
     judged(places.runtime(replace(PLACE, path=Path("/tmp/gapless-9/x")), 20), NOTE, "XDG_RUNTIME_DIR")  # noqa: S108 - looked at, not used
     judged(places.control(PLACE), OK, "ext4")
     judged(places.control(replace(PLACE, writable=False)), PROBLEM, "may not be written")
+    judged(places.control(PLACE, Path("/run/user/7")), PROBLEM, "chmod o+x /run/user/7")
 
 
 def test_clock() -> None:

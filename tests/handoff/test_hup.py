@@ -87,7 +87,7 @@ def _other_control(supervisor: Supervisor) -> None:
         (_unknown_key, "did you mean probation?"),
         (_bad_value, 'handoff.probation = "soon": want a duration'),
         (_other_name, "service.name has changed: that takes a restart"),
-        (_other_control, "control has changed: that takes a restart"),
+        (_other_control, "control.socket has changed: that takes a restart"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused_and_changes_nothing(
