@@ -69,7 +69,7 @@ try:
     open("/proc/self/comm", "w").write({held!r})
 except OSError:
     pass
-if os.fstat(fd).st_ctime_ns != changed or leased and fcntl.fcntl(fd, fcntl.F_GETLEASE) != fcntl.F_RDLCK:
+if fcntl.fcntl(fd, fcntl.F_GETLEASE) != fcntl.F_RDLCK if leased else os.fstat(fd).st_ctime_ns != changed:
     print(os.fsdecode(argv[0]), "has changed since it was verified, and is not run", file=sys.stderr, flush=True)
     os._exit(126)
 with open("/proc/self/environ", "rb") as file:
@@ -94,9 +94,9 @@ class Program:
 
     fd: int
     changed: int
-    """The time of its last change (st_ctime_ns), which must still be that when it is run."""
+    """The time of its last change (st_ctime_ns)."""
     leased: bool
-    """Whether there is a read lease on it, which must still stand."""
+    """Whether there is a read lease on it, which must still stand when it is run. If not, it must not have changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
