@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from supervisor import __version__
+from supervisor.cli_release import add_arguments as add_release_arguments
 from supervisor.errors import GaplessError, HostError, OperatorError, UnreachableError
 from supervisor.paths import control_sockets, living_control_socket, runtime_root
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED, USAGE, ROLLED_BACK, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4, 5
 """Exit statuses."""
-_BY_ITSELF = frozenset({"run", "check", "doctor"})
+_BY_ITSELF = frozenset({"run", "check", "doctor", "release"})
 """Commands that ask no supervisor."""
 
 
@@ -145,12 +146,17 @@ def _parser() -> argparse.ArgumentParser:
         asking.add_argument("--no-wait", action="store_true", help="ask, and do not wait for what comes of it")
         asking.add_argument("--wait-drain", action="store_true", help="wait until the old generation has ended, too")
         asking.add_argument("--json", action="store_true", help="print what came of it as JSON")
-        asking.set_defaults(if_current=None, request=None)
+        asking.set_defaults(if_current=None, request=None, release=None)
+        if name == "upgrade":
+            which_one = "a version in the store; none: what the configuration leads to now"
+            asking.add_argument("release", nargs="?", metavar="RELEASE", help=which_one)
         if name != "abort":
             current = "refuse unless this serves: a release's id, the part before +, or its SHA-256's first digits"
             asking.add_argument("--if-current", metavar="RELEASE", help=current)
             same = "1 to 64 letters, digits and ._-; said again, it is the same request and has the same outcome"
             asking.add_argument("--request-id", dest="request", metavar="ID", help=same)
+    release = command("release", _release, "keep versions in a store: add, list, verify, prune, remove")
+    add_release_arguments(release, which)
     command("stop", _stop, "drain everything and end")
     command("reexec", _reexec, "replace the supervisor itself by what is on disk now; its server notices nothing")
     history = command("history", _history, "list the handoffs that have ended, or show the report of one")
@@ -227,7 +233,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     from supervisor import cli_ask  # noqa: PLC0415 - loads what draws progress
 
     client, what = _client(arguments), arguments.command
-    terms = {"if_current": arguments.if_current, "request": arguments.request}
+    terms = {"if_current": arguments.if_current, "request": arguments.request, "release": arguments.release}
     said = {key: value for key, value in terms.items() if value is not None}
     if arguments.no_wait:
         answer = client.call("POST", f"/v1/{what}", **said)
@@ -238,6 +244,16 @@ def _ask(arguments: argparse.Namespace) -> int:
     elif arguments.no_wait:
         print(f"asked: request {answer['request']}")
     return {"done": DONE, "rolled back": ROLLED_BACK, "refused": REFUSED}.get(answer.get("result", "done"), FAILED)
+
+
+def _release(arguments: argparse.Namespace) -> int:
+    from supervisor.cli_release import release  # noqa: PLC0415 - only where it is used
+
+    def configuration() -> str | None:
+        path = _client(arguments).call("GET", "/v1/status").get("configuration")
+        return path if isinstance(path, str) else None
+
+    return DONE if release(arguments, configuration) else FAILED
 
 
 def _stop(arguments: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ import structlog
 
 from supervisor.core import events
 from supervisor.core.model import State
+from supervisor.daemon_current import point_first, sweep
 from supervisor.daemon_listeners import close_unwanted, open_listeners
 from supervisor.engine.addresses import addresses
 from supervisor.engine.history import History
@@ -17,7 +18,7 @@ from supervisor.engine.journal import NAME
 from supervisor.errors import HostError
 from supervisor.linux.handed import claim, let_go
 from supervisor.paths import runtime_dir, state_dir
-from supervisor.releases.pin import pin
+from supervisor.releases.choose import choose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,6 +88,7 @@ def begin(ground: Ground) -> Beginning:
     Raises HostError or OperatorError, with nothing changed but for kept sockets that nobody serves.
     """
     settings = ground.settings
+    sweep(settings.launch)
     folder = state_dir(settings.service, settings.state_dir)
     history = History(folder)
     heritage = _heritage(folder, ground)
@@ -96,7 +98,7 @@ def begin(ground: Ground) -> Beginning:
 
 
 def _anew(ground: Ground, state: State) -> Beginning:
-    release = pin(ground.settings.launch)
+    release = choose(ground.settings.launch)
     for each in ground.given.kept:
         let_go(each.socket)
     if ground.store is not None:
@@ -152,6 +154,7 @@ def _after(heritage: Heritage, ground: Ground, told: int) -> Beginning:
     remains = take_over(heritage, estate)
     if remains.nothing:
         state, effects = recovery.begun_anew(was, settings.policy, told, at)
+        point_first(effects)
         anew = _anew(ground, state)
         return replace(anew, left=_left(was, (), at, effects)) if was.generations or effects else anew
     close_unwanted(given.handed, handed)
@@ -162,7 +165,7 @@ def _after(heritage: Heritage, ground: Ground, told: int) -> Beginning:
         listeners=remains.listeners,
         containment=ground.containment,
         left=_left(was, sorted(number for number, _ in remains.children), at, effects),
-        release=pin(settings.launch) if state.serving is None else None,
+        release=choose(settings.launch) if state.serving is None else None,
         remains=remains,
     )
 

@@ -14,6 +14,7 @@ from supervisor.config import told, values
 from supervisor.config.asking import HttpTable, WarmUpTable
 from supervisor.config.control import ControlTable
 from supervisor.config.health import HealthTable, RecycleTable
+from supervisor.config.releases import ReleasesTable
 from supervisor.config.service import ServiceTable
 from supervisor.core.launch import Launch, Listen
 from supervisor.core.policy import HttpCheck, Policy
@@ -178,6 +179,7 @@ class Configuration(_Table):
     stop: StopTable = StopTable()
     health: HealthTable = HealthTable()
     recycle: RecycleTable = RecycleTable()
+    releases: ReleasesTable = ReleasesTable()
     control: ControlTable = ControlTable()
 
     @model_validator(mode="after")
@@ -223,6 +225,11 @@ class Configuration(_Table):
             raise ValueError('ready.method = "einhorn": want service.dialects = ["einhorn"] with it')
         told.check_names(self.service.command, self.service.stdin, self._listens())
         told.check_dialects(self.service.dialects, self.service.environment, self._listens())
+        return self
+
+    @model_validator(mode="after")
+    def _check_store(self) -> Self:
+        self.releases.check_command(self.service.command)
         return self
 
     def _listens(self) -> tuple[Listen, ...]:
@@ -296,6 +303,7 @@ class Configuration(_Table):
             stdin=service.stdin,
             stdout=service.stdout,
             stderr=service.stderr,
+            store=self.releases.store(),
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from supervisor.core.policy import Policy
 
@@ -142,6 +142,12 @@ class Release:
     launch: Launch
     sha256: str | None = None
     """None until it has been computed, beside the start-up."""
+    version: str | None = None
+    """What it is called in the store; None: it is not from there."""
+    sealed: str | None = None
+    """The digest of its manifest: what is not as that says is not run. None: it has none."""
+    ctime_ns: int | None = None
+    """When the file was changed last, as it was when its digest was taken (None: that is not known well enough)."""
 
     def same_file(self, other: Release) -> bool:
         """Whether both are one file, untouched in between, as far as the file system can tell."""
@@ -181,6 +187,12 @@ class Request:
     """The release that is to be serving when this is taken up; with another it is refused."""
     because: str = ""
     """Why the service itself asks."""
+    version: str | None = None
+    """The version in the store that is asked for; None: what the configuration leads to."""
+
+
+ANYWHERE: Final = "*"
+"""Said of where `current` leads, as long as nobody has looked. No version is called so."""
 
 
 _AILING = frozenset({Reason.HUNG, Reason.UNHEALTHY})
@@ -264,6 +276,8 @@ class Handoff:
     """Who asked for the way back that is under way, and hears of its end."""
     phases: tuple[tuple[Phase, float], ...] = ()
     """Each phase with the time it was entered."""
+    current: str | None = ANYWHERE
+    """The version that the store's `current` led to when the request was read; None: to none."""
 
     @property
     def exclusive(self) -> bool:
