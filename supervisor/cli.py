@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED, USAGE, ROLLED_BACK, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4, 5
 """Exit statuses."""
-_BY_ITSELF = frozenset({"run", "check", "doctor"})
+_BY_ITSELF = frozenset({"run", "check", "doctor", "preflight", "judge"})
 """Commands that ask no supervisor."""
 
 
@@ -136,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="look at what this configuration needs")
     doctor.add_argument("--json", action="store_true", help="for machines")
+    _add_looks(command)
     for name, text in (
         ("upgrade", "hand over to what the configuration names now, and wait for the commit"),
         ("rollback", "hand over to the release that served before, and wait for the commit"),
@@ -164,6 +165,22 @@ def _parser() -> argparse.ArgumentParser:
     events = command("events", _events, "show what happens, as it happens")
     events.add_argument("--json", action="store_true", help="for machines")
     return parser
+
+
+def _add_looks(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Commands that look at a file, and change nothing."""
+    preflight = command("preflight", _preflight, "say what keeps a file from running here; do not run it")
+    preflight.add_argument("file", type=Path, metavar="FILE")
+    configured = "as the service of this configuration would be run, and not as you would run it here and now"
+    preflight.add_argument("--config", type=Path, metavar="CONFIG", help=configured)
+    preflight.add_argument("--json", action="store_true", help="for machines")
+    judge = command(
+        "judge", _judge, "say whether a scanner's report (Trivy's or govulncheck's JSON) lets a release pass"
+    )
+    judge.add_argument("report", metavar="REPORT", help="its file, or - for standard input")
+    judge.add_argument("--threshold", type=float, default=7.0, metavar="SCORE", help="CVSS that blocks (default: 7.0)")
+    judge.add_argument("--exceptions", type=Path, metavar="FILE", help="what is allowed all the same, and until when")
+    judge.add_argument("--json", action="store_true", help="for machines")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -221,6 +238,25 @@ def _doctor(arguments: argparse.Namespace) -> int:
     if arguments.socket or arguments.service:
         raise UsageError("doctor looks at the host and asks no supervisor: leave --socket and --service out")
     return DONE if cli_doctor.doctor(arguments.config, machine=arguments.json) else FAILED
+
+
+def _preflight(arguments: argparse.Namespace) -> int:
+    from supervisor import cli_preflight  # noqa: PLC0415 - loads what knows the formats of programs
+
+    if arguments.socket or arguments.service:
+        raise UsageError("preflight asks no supervisor: leave --socket and --service out")
+    return DONE if cli_preflight.preflight(arguments.file, arguments.config, machine=arguments.json) else FAILED
+
+
+def _judge(arguments: argparse.Namespace) -> int:
+    from supervisor import cli_judge  # noqa: PLC0415 - only where it is used
+
+    if arguments.socket or arguments.service:
+        raise UsageError("judge asks no supervisor: leave --socket and --service out")
+    if not 0.0 <= arguments.threshold <= 10.0:  # noqa: PLR2004 - the scale of CVSS
+        raise UsageError(f"--threshold {arguments.threshold:g} is no score of CVSS: want 0.0 to 10.0")
+    well = cli_judge.judge(arguments.report, arguments.exceptions, arguments.threshold, machine=arguments.json)
+    return DONE if well else FAILED
 
 
 def _ask(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from supervisor.core import due, events
+from supervisor.core.clearance import is_asked
 from supervisor.core.model import Ask, Failure, Reason
 from supervisor.engine.mending import mend
 from supervisor.errors import ConfigurationError, HostError, ReleaseError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from supervisor.config.source import Source
     from supervisor.core.access import Admission
     from supervisor.core.policy import HttpCheck, WarmUp
+    from supervisor.daemon_clearance import Clearances
     from supervisor.engine.instances import Instance, Instances
     from supervisor.engine.loop import Engine
     from supervisor.linux.listeners import Listeners
@@ -47,6 +49,7 @@ class Ways:
     _running: Settings
     _let_in: Callable[[Admission], None]
     """Change who may use the control socket. Raises HostError."""
+    _clearances: Clearances
     _probes: dict[int, Probe] = field(default_factory=dict)
     """Under way, by generation."""
 
@@ -72,11 +75,17 @@ class Ways:
                 self._refuse_what_needs_a_restart(settings)
                 self._accept(settings.admission)
                 release, policy = pin(settings.launch), settings.policy
+                if is_asked(watch.request.ask):
+                    release, failure = await self._clearances.cleared(handoff, release, settings)
+                    if failure is not None:
+                        return events.Refused(at=self._engine.now(), handoff=handoff, failure=failure)
             return events.Verified(at=self._engine.now(), handoff=handoff, release=release, policy=policy)
         except ConfigurationError as refused:
             failure = Failure(Reason.INVALID_CONFIGURATION, str(refused))
         except ReleaseError as refused:
             failure = Failure(Reason.BAD_RELEASE, str(refused))
+        except HostError as refused:
+            failure = Failure(Reason.PREFLIGHT, str(refused))
         except (OSError, RuntimeError) as refused:  # no file descriptor, no thread
             failure = Failure(Reason.BAD_RELEASE, f"the host has no means left to look at it ({refused})")
         return events.Refused(at=self._engine.now(), handoff=handoff, failure=failure)
