@@ -448,7 +448,7 @@ print(process.returncode, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
 
 def measured(path: Path) -> tuple[float, int]:
     """Seconds of a processor, and the most memory that it had resident, in bytes."""
-    command = [sys.executable, "-m", "supervisor", "preflight", "--json", path]
+    command = [sys.executable, "-m", "supervisor", "preflight", "--json", str(path)]
     status, seconds, most = run(sys.executable, "-c", _MEASURING, *command).stdout.split()
     assert status == "0"
     return float(seconds), int(most) * 1024
