@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED, USAGE, ROLLED_BACK, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4, 5
 """Exit statuses."""
-_BY_ITSELF = frozenset({"run", "check", "doctor", "release"})
+_BY_ITSELF = frozenset({"run", "check", "doctor", "release", "preflight", "judge"})
 """Commands that ask no supervisor."""
 
 
@@ -137,6 +137,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="look at what this configuration needs")
     doctor.add_argument("--json", action="store_true", help="for machines")
+    _add_looks(command)
+    _add_requests(command)
+    release = command("release", _release, "keep versions in a store: add, list, verify, prune, remove")
+    add_release_arguments(release, which)
+    command("stop", _stop, "drain everything and end")
+    command("reexec", _reexec, "replace the supervisor itself by what is on disk now; its server notices nothing")
+    history = command("history", _history, "list the handoffs that have ended, or show the report of one")
+    history.add_argument("handoff", nargs="?", type=int, metavar="NUMBER", help="the handoff whose report to show")
+    history.add_argument("--json", action="store_true", help="for machines")
+    diff = command("diff", _diff, "show what differs between two releases that serve or have served")
+    either = "its id, the part before +, its SHA-256's first digits, or serving, previous, candidate, standby"
+    diff.add_argument("one", metavar="A", help=either)
+    diff.add_argument("other", metavar="B", help="likewise")
+    diff.add_argument("--json", action="store_true", help="for machines")
+    events = command("events", _events, "show what happens, as it happens")
+    events.add_argument("--json", action="store_true", help="for machines")
+    return parser
+
+
+def _add_requests(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Commands that are asked for, and waited for."""
     for name, text in (
         ("upgrade", "hand over to what the configuration names now, and wait for the commit"),
         ("rollback", "hand over to the release that served before, and wait for the commit"),
@@ -155,21 +176,22 @@ def _parser() -> argparse.ArgumentParser:
             asking.add_argument("--if-current", metavar="RELEASE", help=current)
             same = "1 to 64 letters, digits and ._-; said again, it is the same request and has the same outcome"
             asking.add_argument("--request-id", dest="request", metavar="ID", help=same)
-    release = command("release", _release, "keep versions in a store: add, list, verify, prune, remove")
-    add_release_arguments(release, which)
-    command("stop", _stop, "drain everything and end")
-    command("reexec", _reexec, "replace the supervisor itself by what is on disk now; its server notices nothing")
-    history = command("history", _history, "list the handoffs that have ended, or show the report of one")
-    history.add_argument("handoff", nargs="?", type=int, metavar="NUMBER", help="the handoff whose report to show")
-    history.add_argument("--json", action="store_true", help="for machines")
-    diff = command("diff", _diff, "show what differs between two releases that serve or have served")
-    either = "its id, the part before +, its SHA-256's first digits, or serving, previous, candidate, standby"
-    diff.add_argument("one", metavar="A", help=either)
-    diff.add_argument("other", metavar="B", help="likewise")
-    diff.add_argument("--json", action="store_true", help="for machines")
-    events = command("events", _events, "show what happens, as it happens")
-    events.add_argument("--json", action="store_true", help="for machines")
-    return parser
+
+
+def _add_looks(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Commands that look at a file, and change nothing."""
+    preflight = command("preflight", _preflight, "say what keeps a file from running here; do not run it")
+    preflight.add_argument("file", type=Path, metavar="FILE")
+    configured = "as the service of this configuration would be run, and not as you would run it here and now"
+    preflight.add_argument("--config", type=Path, metavar="CONFIG", help=configured)
+    preflight.add_argument("--json", action="store_true", help="for machines")
+    judge = command(
+        "judge", _judge, "say whether a scanner's report (Trivy's or govulncheck's JSON) lets a release pass"
+    )
+    judge.add_argument("report", metavar="REPORT", help="its file, or - for standard input")
+    judge.add_argument("--threshold", type=float, default=7.0, metavar="SCORE", help="CVSS that blocks (default: 7.0)")
+    judge.add_argument("--exceptions", type=Path, metavar="FILE", help="what is allowed all the same, and until when")
+    judge.add_argument("--json", action="store_true", help="for machines")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -227,6 +249,25 @@ def _doctor(arguments: argparse.Namespace) -> int:
     if arguments.socket or arguments.service:
         raise UsageError("doctor looks at the host and asks no supervisor: leave --socket and --service out")
     return DONE if cli_doctor.doctor(arguments.config, machine=arguments.json) else FAILED
+
+
+def _preflight(arguments: argparse.Namespace) -> int:
+    from supervisor import cli_preflight  # noqa: PLC0415 - loads what knows the formats of programs
+
+    if arguments.socket or arguments.service:
+        raise UsageError("preflight asks no supervisor: leave --socket and --service out")
+    return DONE if cli_preflight.preflight(arguments.file, arguments.config, machine=arguments.json) else FAILED
+
+
+def _judge(arguments: argparse.Namespace) -> int:
+    from supervisor import cli_judge  # noqa: PLC0415 - only where it is used
+
+    if arguments.socket or arguments.service:
+        raise UsageError("judge asks no supervisor: leave --socket and --service out")
+    if not 0.0 <= arguments.threshold <= 10.0:  # noqa: PLR2004 - the scale of CVSS
+        raise UsageError(f"--threshold {arguments.threshold:g} is no score of CVSS: want 0.0 to 10.0")
+    well = cli_judge.judge(arguments.report, arguments.exceptions, arguments.threshold, machine=arguments.json)
+    return DONE if well else FAILED
 
 
 def _ask(arguments: argparse.Namespace) -> int:

@@ -91,6 +91,11 @@ def _lines(entry: dict[str, Any], report: dict[str, Any] | None) -> Iterator[tup
 
 
 def _reported(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if report.get("preflight"):
+        yield "preflight", report["preflight"]
+    for gate in report.get("gates", ()):
+        words = f": {gate['said']}" if gate["said"] else ""
+        yield gate["name"], f"{'yes' if gate['yes'] else 'no'} after {gate['seconds']:.2f} s{words}"
     if report["undone_by"]:
         yield "undone by", _who(report["undone_by"])
     for death in report["deaths"]:

@@ -23,6 +23,7 @@ from supervisor.core import effects, events
 from supervisor.core.model import Ask, Mode, Request
 from supervisor.daemon_audit import Accounts
 from supervisor.daemon_beginning import Beginning, Ground, begin
+from supervisor.daemon_clearance import Clearances
 from supervisor.daemon_current import point
 from supervisor.daemon_given import MOST_LISTENERS, Given
 from supervisor.daemon_health import HealthWays
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from supervisor.control.api import Terms
     from supervisor.control.desk import Promise
     from supervisor.core.access import Admission
+    from supervisor.core.model import Generation
     from supervisor.linux.listeners import Place
     from supervisor.linux.peer import Peer
 
@@ -128,8 +130,9 @@ class Daemon:
         self._desk = Desk()
         self._history = History(state)
         self._losses = Losses()
-        self._telling = Telling(self._desk, self._history, self._losses, listeners)
         self._instances = Instances(self._name, beginning.containment)
+        self._clearances = Clearances(self._instances, Engine.now, self._serving, self._may_take)
+        self._telling = Telling(self._desk, self._history, self._losses, listeners, self._clearances.of)
         self._journal = Journal(state, self._name, lambda: whereabouts(listeners, self._instances))
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_log_bug)
@@ -149,7 +152,7 @@ class Daemon:
             point=point,
         )
         self._entrance = entrance
-        ways = Ways(self._engine, self._instances, listeners, source, settings, self._let_in)
+        ways = Ways(self._engine, self._instances, listeners, source, settings, self._let_in, self._clearances)
         manager = {} if self._systemd is None else self._systemd.variables
         self._reexec = Reexec(given, listeners, manager, self._engine.settle)
         health = HealthWays(self._engine, self._instances, listeners)
@@ -190,7 +193,7 @@ class Daemon:
         """All that is true now."""
         clock, state = self._clock(), self._engine.state
         seen = self._sights.measured(state)
-        waits = waiting(state, clock, self._sights.sights(state, seen))
+        waits = waiting(state, clock, self._sights.sights(state, seen), self._clearances.asking)
         return {
             "service": self._name,
             "version": __version__,
@@ -219,7 +222,9 @@ class Daemon:
         """What waits now, why, and until when."""
         clock, state = self._clock(), self._engine.state
         sights = self._sights.sights(state, self._sights.measured(state))
-        return as_documents(explain(state, clock, sights), clock)
+        asked = self._clearances
+        found = asked.last.found if state.serving and state.serving.release.id == asked.last.release else ""
+        return as_documents(explain(state, clock, sights, asked.asking, found), clock)
 
     def history(self, limit: int) -> list[dict[str, Any]]:
         """Handoffs that have ended, oldest first."""
@@ -301,6 +306,10 @@ class Daemon:
 
     # ---- what is told of each step
 
+    def _may_take(self, seconds: float) -> None:
+        if self._systemd is not None:
+            self._systemd.may_take(seconds)
+
     def _observe(self, step: Step) -> None:
         self._telling.tell(step)
         if any(isinstance(effect, effects.End) for effect in step.effects) and not self._over.done():
@@ -313,6 +322,12 @@ class Daemon:
     def _clock(self) -> Clock:
         now = self._engine.now()
         return Clock(now, time.time() - now)
+
+    def _serving(self) -> Generation:
+        """While a handoff is under way there is one."""
+        serving = self._engine.state.serving
+        assert serving is not None  # noqa: S101 - a handoff has a predecessor
+        return serving
 
     def _places(self) -> tuple[Place, ...]:
         """The listeners that clients are meant to use now."""

@@ -31,10 +31,13 @@ def check(path: Path) -> list[str]:
     """What a configuration amounts to on this host, in lines. Raises OperatorError; starts and binds nothing."""
     from supervisor.config import reading  # noqa: PLC0415 - the daemon does without the models
     from supervisor.config.summary import missing_folders, summary  # noqa: PLC0415 - likewise
+    from supervisor.releases.preflight.look import look  # noqa: PLC0415 - the daemon does without what it loads
+    from supervisor.releases.preflight.surroundings import of  # noqa: PLC0415 - likewise
 
     configuration = reading.load(path)
     control = configuration.control
     release = choose(configuration.launch())
+    findings = look(release.path, of(release.launch))
     listening = ", ".join(f"{each.name} {each}" for each in configuration.addresses)
     return [
         f"{path}: all right",
@@ -44,6 +47,7 @@ def check(path: Path) -> list[str]:
         *summary(configuration),
         f"control:    {control_socket(configuration.service.name, control.socket)}; {control.summary()}",
         *(f"note: {remark}" for each in configuration.addresses for remark in each.remarks),
+        *(f"{each.level}: {each}" for each in findings if each.do or each.check == "go"),
         *(f"note: {remark}" for remark in missing_folders(configuration)),
         *_remarks(),
     ]

@@ -58,6 +58,10 @@ class AboveUs:
             fields["EXTEND_TIMEOUT_USEC"] = int(left * 1_000_000)
         self._systemd.tell(**fields)
 
+    def may_take(self, seconds: float) -> None:
+        """What goes on may take so long, though no step tells of it."""
+        self._systemd.tell(EXTEND_TIMEOUT_USEC=int((seconds + _AIR) * 1_000_000))
+
     def _pat(self, pause: float) -> None:
         """By a timer of the loop's own, so that a loop which hangs says nothing."""
         self._systemd.tell(WATCHDOG=1)

@@ -17,11 +17,12 @@ from supervisor.telemetry.report import Drain, Report, for_alarms, unseen
 from supervisor.telemetry.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from supervisor.control.desk import Desk
     from supervisor.core.model import Request
     from supervisor.core.outcome import Outcome
+    from supervisor.daemon_clearance import Cleared
     from supervisor.engine.history import History
     from supervisor.engine.loop import Step
     from supervisor.engine.losses import Loss, Losses
@@ -38,11 +39,19 @@ _ASKERS = 16
 class Telling:
     """Tells, and keeps what the report of a handoff is made of while that is under way."""
 
-    def __init__(self, desk: Desk, history: History, losses: Losses, listeners: Listeners) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        history: History,
+        losses: Losses,
+        listeners: Listeners,
+        cleared: Callable[[int], Cleared],
+    ) -> None:
         self._desk = desk
         self._history = history
         self._losses = losses
         self._listeners = listeners
+        self._cleared = cleared
         self._askers: dict[str, tuple[str | None, int | None]] = {}
         self._state = State()
         self._under_way: int | None = None
@@ -153,6 +162,7 @@ class Telling:
                 "undone_by": {"request": outcome.undone_by.id, **self._asker(outcome.undone_by)}
                 if outcome.undone_by
                 else None,
+                **self._cleared(outcome.handoff).document(),
                 **self._seen(),
             },
         }

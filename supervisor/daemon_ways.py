@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from supervisor.core import due, events
+from supervisor.core.clearance import is_asked
 from supervisor.core.model import ANYWHERE, Ask, Failure, Reason
 from supervisor.engine.mending import mend
 from supervisor.errors import ConfigurationError, HostError, ReleaseError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from supervisor.config.source import Source
     from supervisor.core.access import Admission
     from supervisor.core.policy import HttpCheck, WarmUp
+    from supervisor.daemon_clearance import Clearances
     from supervisor.engine.instances import Instance, Instances
     from supervisor.engine.loop import Engine
     from supervisor.linux.listeners import Listeners
@@ -48,6 +50,7 @@ class Ways:
     _running: Settings
     _let_in: Callable[[Admission], None]
     """Change who may use the control socket. Raises HostError."""
+    _clearances: Clearances
     _probes: dict[int, Probe] = field(default_factory=dict)
     """Under way, by generation."""
 
@@ -79,6 +82,10 @@ class Ways:
                 self._accept(settings.admission)
                 version = watch.request.version
                 release = await in_thread(choose, launch, version) if launch.store or version else choose(launch)
+                if is_asked(watch.request.ask):
+                    release, failure = await self._clearances.cleared(handoff, release, settings)
+                    if failure is not None:
+                        return events.Refused(at=self._engine.now(), handoff=handoff, failure=failure, current=current)
             return events.Verified(
                 at=self._engine.now(), handoff=handoff, release=release, policy=policy, current=current
             )
@@ -86,6 +93,8 @@ class Ways:
             failure = Failure(Reason.INVALID_CONFIGURATION, str(refused))
         except ReleaseError as refused:
             failure = Failure(Reason.BAD_RELEASE, str(refused))
+        except HostError as refused:
+            failure = Failure(Reason.PREFLIGHT, str(refused))
         except (OSError, RuntimeError) as refused:  # no file descriptor, no thread
             failure = Failure(Reason.BAD_RELEASE, f"the host has no means left to look at it ({refused})")
         return events.Refused(at=self._engine.now(), handoff=handoff, failure=failure, current=current)

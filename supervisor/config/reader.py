@@ -52,6 +52,7 @@ def _settings(configuration: Configuration) -> Settings:
         people=configuration.control.people,
         launch=configuration.launch(),
         policy=configuration.policy(),
+        clearance=configuration.clearance(),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from supervisor.core.access import Admission, Members
+from supervisor.core.clearance import Clearance, Gate
 from supervisor.core.launch import Launch, Listen, Store
 from supervisor.core.policy import HealthProbe, HttpCheck, Policy, WarmUp
 
@@ -26,11 +27,25 @@ class Settings:
     """By what names that was said, of users and, after an @, of groups: the numbers are this host's."""
     launch: Launch
     policy: Policy
+    clearance: Clearance
 
 
 _KIND = ""
 """The key of a JSON object that names its class. No field can have that name."""
-_CLASSES = (Settings, Launch, Listen, Store, Policy, HttpCheck, HealthProbe, WarmUp, Admission, Members)
+_CLASSES = (
+    Settings,
+    Launch,
+    Listen,
+    Store,
+    Policy,
+    HttpCheck,
+    HealthProbe,
+    WarmUp,
+    Admission,
+    Members,
+    Clearance,
+    Gate,
+)
 _KINDS = {each.__name__: each for each in _CLASSES}
 
 

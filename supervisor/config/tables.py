@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from supervisor.config import told, values
+from supervisor.config import gates, told, values
 from supervisor.config.asking import HttpTable, WarmUpTable
 from supervisor.config.control import ControlTable
+from supervisor.config.gates import GateTable, PreflightTable
 from supervisor.config.health import HealthTable, RecycleTable
 from supervisor.config.releases import ReleasesTable
 from supervisor.config.service import ServiceTable
@@ -24,6 +25,7 @@ from supervisor.linux.listener import parse_address
 from supervisor.linux.unix_address import KEYS as UNIX_KEYS
 
 if TYPE_CHECKING:
+    from supervisor.core.clearance import Clearance
     from supervisor.linux.address import Address
 
 Duration = Annotated[float, BeforeValidator(values.duration)]
@@ -180,6 +182,8 @@ class Configuration(_Table):
     health: HealthTable = HealthTable()
     recycle: RecycleTable = RecycleTable()
     releases: ReleasesTable = ReleasesTable()
+    preflight: PreflightTable = PreflightTable()
+    gate: list[GateTable] = Field(default_factory=list)
     control: ControlTable = ControlTable()
 
     @model_validator(mode="after")
@@ -218,6 +222,11 @@ class Configuration(_Table):
                 f'{table}: "{name}" is a socket of all generations, so that another than is meant may answer there: '
                 "want another listener to be asked over HTTP, or none"
             )
+
+    @model_validator(mode="after")
+    def _check_gates(self) -> Self:
+        gates.check_names(self.gate)
+        return self
 
     @model_validator(mode="after")
     def _check_told(self) -> Self:
@@ -272,6 +281,10 @@ class Configuration(_Table):
             recycle_memory=self.recycle.memory,
             recycle_age=self.recycle.age,
         )
+
+    def clearance(self) -> Clearance:
+        """What is to be asked before a candidate is started."""
+        return gates.clearance(self.preflight, self.gate)
 
     def _http_check(self) -> HttpCheck | None:
         return (self.ready.http or HttpTable()).check(self._first_stream()) if self.ready.method == "http" else None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from supervisor.control.clock import Clock
+    from supervisor.core.clearance import Asking
     from supervisor.core.model import Generation, Handoff, Request, State
 
 
@@ -54,22 +55,31 @@ def as_documents(waits: list[Wait], clock: Clock) -> list[dict[str, Any]]:
     ]
 
 
-def explain(state: State, clock: Clock, sights: Mapping[int, Sight]) -> list[Wait]:
-    """Everything that waits now; or, if nothing does, the one sentence that says so."""
-    return waiting(state, clock, sights) or [_at_rest(state, clock)]
+def explain(
+    state: State, clock: Clock, sights: Mapping[int, Sight], asking: Asking | None = None, found: str = ""
+) -> list[Wait]:
+    """Everything that waits now; or, if nothing does, the one sentence that says so.
+
+    `found` is what preflight has found of what serves.
+    """
+    return waiting(state, clock, sights, asking) or [_at_rest(state, clock, found)]
 
 
-def waiting(state: State, clock: Clock, sights: Mapping[int, Sight]) -> list[Wait]:
-    """Everything that waits now: the service's end, the handoff, what is kept for after it, each generation."""
-    return list(_Teller(state, clock, sights).all())
+def waiting(state: State, clock: Clock, sights: Mapping[int, Sight], asking: Asking | None = None) -> list[Wait]:
+    """Everything that waits now: the service's end, the handoff, what is kept for after it, each generation.
+
+    `asking` is whose yes is waited for before a candidate is started.
+    """
+    return list(_Teller(state, clock, sights, asking).all())
 
 
-def _at_rest(state: State, clock: Clock) -> Wait:
+def _at_rest(state: State, clock: Clock, found: str) -> Wait:
     serving = state.serving
     if serving is None:
         return Wait("service", "nothing waits, and no generation is there yet: the first is about to be made")
     since = serving.ready_at if serving.ready_at is not None else serving.since
     why = f"nothing waits: generation {serving.number} serves {serving.release.id}, since {clock.since(since)}"
+    why += f"; preflight: {found}" if found else ""
     aged = ages_at(state)
     return Wait("service", why if aged is None else f"{why}; {clock.at(aged)} a fresh copy takes over", since, aged)
 
@@ -81,6 +91,7 @@ class _Teller:
     state: State
     clock: Clock
     sights: Mapping[int, Sight]
+    asking: Asking | None
 
     def all(self) -> Iterator[Wait]:
         yield from self._mode()
@@ -115,16 +126,15 @@ class _Teller:
         candidate = self.state.find(handoff.candidate)
         own = handoff.until
         rising = candidate.until if candidate is not None and candidate.life is Life.STARTING else None
-        return Wait(f"handoff {handoff.number}", why, handoff.since, own if own is not None else rising)
+        asked = None if self.asking is None or handoff.phase is not Phase.VERIFY else self.asking.until
+        until = next((each for each in (own, rising, asked) if each is not None), None)
+        return Wait(f"handoff {handoff.number}", why, handoff.since, until)
 
     def _phase(self, handoff: Handoff) -> str:  # noqa: PLR0911 - one a phase
         new, old = handoff.candidate, handoff.predecessor
         match handoff.phase:
             case Phase.VERIFY:
-                return (
-                    "the configuration is read again and the release is looked at; that has no deadline: "
-                    f"`gapless abort` ends it, and generation {old} serves on"
-                )
+                return self._verifying(old)
             case Phase.YIELD:
                 return (
                     f"generation {old} ends first, for the two may not run at one time, and {self._queue(old)}; when "
@@ -154,6 +164,15 @@ class _Teller:
                 )
             case never:
                 assert_never(never)
+
+    def _verifying(self, old: int) -> str:
+        ends = f"`gapless abort` ends it, and generation {old} serves on"
+        if self.asking is None:
+            return f"the configuration is read again and the release is looked at; that has no deadline: {ends}"
+        return (
+            f"{self.asking.what}, since {self.clock.since(self.asking.since)}; no answer is a no "
+            f"{self.clock.at(self.asking.until)}; {ends}"
+        )
 
     def _instead(self, handoff: Handoff) -> str:
         """What is to become of the old generation if the candidate fails."""

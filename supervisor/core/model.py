@@ -77,6 +77,9 @@ class Reason(StrEnum):
 
     INVALID_CONFIGURATION = "invalid configuration"
     BAD_RELEASE = "bad release"
+    PREFLIGHT = "preflight"
+    CHECK = "its own check says no"
+    GATE = "a gate says no"
     NO_PREVIOUS = "no previous release"
     SPAWN_FAILED = "could not be started"
     EXEC_FAILED = "exec failed"

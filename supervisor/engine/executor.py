@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import signal
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,12 +16,12 @@ from supervisor.engine import contract
 from supervisor.engine.addresses import addresses
 from supervisor.engine.instances import Instance
 from supervisor.errors import HostError, ReleaseError
-from supervisor.linux import sockdiag
-from supervisor.linux.identity import Identity
+from supervisor.linux import names, sockdiag
 from supervisor.linux.limits import Limits
 from supervisor.linux.spawn import Command, FdWindow, Held, Program, spawn
 
 if TYPE_CHECKING:
+    import pwd
     from collections.abc import Callable, Mapping, Sequence
 
     from supervisor.core.launch import Launch
@@ -91,7 +89,7 @@ class Executor:
     def adopt(self, generation: Generation, child: Child, pipe: int | None) -> None:
         """Go on with a process that an earlier supervisor has made. Raises HostError or OSError."""
         launch, run = generation.release.launch, generation.run
-        user = _user(launch)
+        user = names.user(launch.user)
         owner = user.pw_uid if user else None
         channel = self.resume_channel(generation.number, run, owner, launch.dialects, pipe)
         if generation.spoke is not None:
@@ -130,7 +128,7 @@ class Executor:
         for name in self.listeners.revive(effect.sockets):
             _log.warning("listener_mended", name=name, what="its last server had shut it down: it listens again")
         launch = release.launch
-        user = _user(launch)
+        user = names.user(launch.user)
         channel = self.open_channel(effect.generation, effect.run, user.pw_uid if user else None, launch.dialects)
         index = self.instances.free_index()
         try:
@@ -179,7 +177,7 @@ class Executor:
             argv=contract.command(launch.argv, sockets),
             environment=dict(launch.environment) | contract.environment(run, sockets, launch.dialects),
             directory=launch.directory,
-            identity=_identity(launch, user),
+            identity=names.identity(user, launch.group, launch.groups, launch.capabilities),
             umask=launch.umask,
             limits=Limits(
                 resources=[(name, *both) for name, both in resources.items()],
@@ -273,24 +271,6 @@ def _seconds(said: str | None) -> float | None:
     if said is None or not (said.isascii() and said.isdigit()):
         return None
     return int(said.lstrip("0")[:_MOST_DIGITS] or "0") / 1e6
-
-
-def _user(launch: Launch) -> pwd.struct_passwd | None:
-    try:
-        return pwd.getpwnam(launch.user) if launch.user else None
-    except KeyError:
-        raise HostError(f"this host does not know the user {launch.user} any more") from None
-
-
-def _identity(launch: Launch, user: pwd.struct_passwd | None) -> Identity:
-    """The primary group and the others as login(1) would set them, where nothing else is said."""
-    primary = grp.getgrnam(launch.group).gr_gid if launch.group else user.pw_gid if user else None
-    groups = None
-    if launch.groups is not None:
-        groups = [grp.getgrnam(name).gr_gid for name in launch.groups]
-    elif user is not None and primary is not None:
-        groups = os.getgrouplist(user.pw_name, primary)
-    return Identity(user=user.pw_uid if user else None, group=primary, groups=groups, capabilities=launch.capabilities)
 
 
 def _unready(state: State) -> set[int]:

@@ -1,8 +1,9 @@
 """A short-lived process of our own: it is asked one thing, answers on its standard output, and ends.
 
 What it may say and how long it may take are bounded, and it is killed when it is not wanted any more. It is in a
-process group of its own: what a terminal or a script sends to the supervisor's is not meant for it. Its standard error
-goes where its output goes, so that what went wrong can be told in one sentence.
+process group of its own: what a terminal or a script sends to the supervisor's is not meant for it, and what it has
+started and left there ends with it. Its standard error goes where its output goes, so that what went wrong can be told
+in one sentence.
 
 Nothing here goes through the event loop's own subprocess calls, which want SIGCHLD for themselves. `running` tells who
 reaps orphans which children are not.
@@ -16,12 +17,13 @@ import signal
 import subprocess
 import time
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from supervisor.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _running: set[int] = set()
 
@@ -36,16 +38,33 @@ def running() -> frozenset[int]:
     return frozenset(_running)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How one is run that is not quite of our own."""
+
+    name: str
+    """What it is called in sentences."""
+    environment: Mapping[str, str]
+    directory: str
+    """Where it is run."""
+
+
 class Errand:
     """One such process. `wait` or `answer` ends it; so does `end`, for who wants no answer any more."""
 
-    def __init__(self, argv: Sequence[str], given: bytes = b"", *, most: int = _AT_ONCE) -> None:
-        """Begin it, with `given` on its standard input. `most` bytes are an answer. Raises HostError."""
-        self._name = argv[0]
+    def __init__(
+        self, argv: Sequence[str], given: bytes = b"", *, most: int = _AT_ONCE, manner: Manner | None = None
+    ) -> None:
+        """Begin it, with `given` on its standard input. `most` bytes are an answer. Raises HostError.
+
+        Of one with a manner the answer is the last of what it says, however much that is.
+        """
+        self._name = argv[0] if manner is None else manner.name
         self._most = most
+        self._talks = manner is not None
         self._said = bytearray()
         try:
-            self._popen, self._output, self._pidfd = _begun(argv, given)
+            self._popen, self._output, self._pidfd = _begun(argv, given, manner)
         except OSError as refused:
             raise HostError(f"{self._name} cannot be started: {refused.strerror}") from refused
         _running.add(self._popen.pid)
@@ -104,7 +123,8 @@ class Errand:
         """Kill it if it runs, and reap it."""
         if self._output < 0:
             return
-        self._popen.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, signal.SIGKILL)  # its number is taken until it is reaped, dead or not
         with suppress(subprocess.TimeoutExpired):
             self._popen.wait(_UNTIL_DEAD)
         if self._popen.returncode is None:
@@ -128,6 +148,8 @@ class Errand:
             if not more:
                 return True
             self._said += more
+            if self._talks:
+                del self._said[: -self._most]
         return True
 
     def _answer(self) -> bytes:
@@ -138,19 +160,23 @@ class Errand:
         if status == 0:
             return bytes(self._said)
         how = f"exit status {status}" if status > 0 else f"signal {-status}"
-        raise HostError(f"{self._name} failed with {how}{self._last_words()}")
+        raise HostError(f"{self._name} failed with {how}{self._quoted()}")
 
     def _late(self, within: float) -> HostError:
-        return HostError(f"{self._name} has not answered in {within:g} s and was killed{self._last_words()}")
+        return HostError(f"{self._name} has not answered in {within:g} s and was killed{self._quoted()}")
 
-    def _last_words(self) -> str:
+    def _quoted(self) -> str:
+        words = self.last_words()
+        return f": {words}" if words else ""
+
+    def last_words(self) -> str:
+        """The last line of what it has said, fit to be shown."""
         lines = self._said[-2 * _LONGEST_QUOTED :].decode(errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "")
-        text = "".join(each if each.isprintable() else "?" for each in last)[:_LONGEST_QUOTED]
-        return f": {text}" if text else ""
+        return "".join(each if each.isprintable() else "?" for each in last.rstrip("\r"))[:_LONGEST_QUOTED]
 
 
-def _begun(argv: Sequence[str], given: bytes) -> tuple[subprocess.Popen[bytes], int, int]:
+def _begun(argv: Sequence[str], given: bytes, manner: Manner | None) -> tuple[subprocess.Popen[bytes], int, int]:
     """The process, where what it says is read, and its pidfd. Raises OSError, with nothing left open."""
     with ExitStack() as ours, ExitStack() as theirs:
         memory = os.memfd_create("given", os.MFD_CLOEXEC)
@@ -164,7 +190,14 @@ def _begun(argv: Sequence[str], given: bytes) -> tuple[subprocess.Popen[bytes], 
         # The environment is what Python has it for, without what a C library may have put beside that.
         # All fds of ours are close-on-exec from birth; closing each by hand would take 0.5 ms.
         popen = subprocess.Popen(
-            argv, stdin=memory, stdout=end, stderr=end, close_fds=False, process_group=0, env=os.environ
+            argv,
+            stdin=memory,
+            stdout=end,
+            stderr=end,
+            close_fds=False,
+            process_group=0,
+            env=os.environ if manner is None else manner.environment,
+            cwd=None if manner is None else manner.directory,
         )
         ours.callback(popen.wait)
         ours.callback(popen.kill)

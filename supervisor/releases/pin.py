@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.core.model import Release
 from supervisor.errors import ReleaseError
-from supervisor.releases.preflight import check_format
+from supervisor.releases.format import check_format
 
 if TYPE_CHECKING:
     from supervisor.core.launch import Launch

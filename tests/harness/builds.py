@@ -3,9 +3,13 @@
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 _KEPT = ROOT / "build" / "tests"
@@ -17,9 +21,9 @@ def load_generator() -> Path:
     return _build("benchmarks/load", "")
 
 
-def go_server(version: str, baked: str = "") -> Path:
-    """A release of the example server. `baked` are flags that make it misbehave."""
-    return _build("examples/go-server", _flags(version, baked))
+def go_server(version: str, baked: str = "", *flags: str) -> Path:
+    """A release of the example server. `baked` are flags that make it misbehave, `flags` are for `go build`."""
+    return _build("examples/go-server", _flags(version, baked), "", *flags)
 
 
 def foreign_go_server(version: str) -> Path:
@@ -32,8 +36,8 @@ def _flags(version: str, baked: str) -> str:
 
 
 @cache
-def _build(folder: str, flags: str, machine: str = "") -> Path:
-    made_of = hashlib.sha256(f"{flags}\0{machine}".encode())
+def _build(folder: str, flags: str, machine: str = "", *more: str) -> Path:
+    made_of = hashlib.sha256("\0".join((flags, machine, *more)).encode())
     for source in sorted((ROOT / folder).glob("*.go")):
         if not source.name.endswith("_test.go"):
             made_of.update(source.read_bytes())
@@ -49,6 +53,7 @@ def _build(folder: str, flags: str, machine: str = "") -> Path:
             ROOT / folder,
             "-ldflags",
             f"-s -w {flags}",
+            *more,
             "-o",
             unfinished,
             ".",
@@ -56,3 +61,27 @@ def _build(folder: str, flags: str, machine: str = "") -> Path:
         subprocess.run(command, env=environment, check=True, timeout=300)
         unfinished.replace(built)  # another run may build the same: whole or not at all
     return built
+
+
+def go(*words: str, cwd: Path, environment: Mapping[str, str] | None = None) -> str:
+    """The toolchain itself, in a folder of a test's own; `environment` goes before that of scripts/env.sh."""
+    variables = [f"{key}={value}" for key, value in (environment or {}).items()]
+    script = '. "$0"/scripts/env.sh; exec env "$@"'
+    command = ["bash", "-c", script, str(ROOT), *variables, "go", *words]
+    made = subprocess.run(command, cwd=cwd, check=False, timeout=300, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    return made.stdout
+
+
+def go_program(folder: Path, name: str, *flags: str, environment: Mapping[str, str] | None = None) -> Path:
+    """Build what is in such a folder, as `name` in it."""
+    go("build", *flags, "-o", name, ".", cwd=folder, environment=environment)
+    return folder / name
+
+
+def c_compiler() -> str:
+    """Its name; the test that wants it is skipped where there is none."""
+    found = shutil.which("cc") or shutil.which("gcc")
+    if found is None:
+        pytest.skip("there is no C compiler (apt-get install gcc libc6-dev)")
+    return found

@@ -1,5 +1,7 @@
 """`scripts/soak points [systemd]`: every crash point. `scripts/soak MINUTES`: upgrades, crashes, reexecs. Under load.
 
+`scripts/soak mutations`: 100,000 programs with something wrong in them, looked at as preflight does.
+
 Ends with status 1 at the first thing that is not as it should be, and says what that was.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import sys
 import tempfile
@@ -20,6 +23,7 @@ from tests.harness.crashing import CALLS, upgraded
 from tests.harness.load import Load
 from tests.harness.proc import status
 from tests.harness.supervisor import Supervisor
+from tests.releases import mutations
 from tests.systemd import crashing
 from tests.systemd import unit as systemd
 from tests.systemd.conftest import Servers, installed
@@ -28,18 +32,25 @@ from tests.systemd.unit import Unit
 RATE = 300
 SETTLED = 50
 """Requests between two things that happen."""
+MUTATIONS = 100_000
+LONGEST = 2.0
+"""Seconds of a processor for one file."""
+MOST_GROWN = 64 << 10
+"""KiB, of who has looked at all of them."""
 
 
 def main(words: list[str]) -> int:
     """Run one of the two; the exit status."""
     if words == ["points"]:
         points()
+    elif words == ["mutations"]:
+        mutated_programs()
     elif words == ["points", "systemd"]:
         points_under_systemd()
     elif len(words) == 1 and words[0].isdecimal():
         at_random(minutes=int(words[0]), seed=int(os.environ.get("SEED", str(time.time_ns() % 10**6))))
     else:
-        print("usage: scripts/soak points [systemd] | scripts/soak MINUTES", file=sys.stderr)
+        print("usage: scripts/soak points [systemd] | scripts/soak mutations | scripts/soak MINUTES", file=sys.stderr)
         return 2
     return 0
 
@@ -88,6 +99,26 @@ def points_under_systemd() -> None:
             box.systemctl("stop", unit.unit)
             assert unit.processes() == []
     print(f"{tried} crash points, {found['requests']:,} requests, 0 failed")
+
+
+def mutated_programs() -> None:
+    """No crash, no hang, and bounded memory, whatever a file says."""
+    seed = int(os.environ.get("SEED", str(time.time_ns() % 10**6)))
+    print(f"seed {seed}", flush=True)
+    dice, slowest, most_read = random.Random(seed), 0.0, 0  # noqa: S311 - no secret
+    mutations.survives(mutations.mutated(dice))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(MUTATIONS):
+        content = mutations.mutated(dice)
+        began = time.process_time()
+        most_read = max(most_read, mutations.survives(content))
+        slowest = max(slowest, time.process_time() - began)
+        assert slowest < LONGEST, f"{len(content)} bytes took {slowest:.1f} s"
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < MOST_GROWN, f"memory has grown by {grown} KiB"
+    print(
+        f"{MUTATIONS:,} programs, {slowest:.3f} s for the slowest, {most_read:,} bytes read at most, {grown} KiB more"
+    )
 
 
 def at_random(*, minutes: int, seed: int) -> None:

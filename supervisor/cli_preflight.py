@@ -1,0 +1,35 @@
+"""The report of what is found in a file before it is started, for people or for machines."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from supervisor.releases.preflight import surroundings
+from supervisor.releases.preflight.finding import Level
+from supervisor.releases.preflight.look import look
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from supervisor.releases.preflight.surroundings import Surroundings
+
+
+def preflight(file: Path, config: Path | None, *, machine: bool) -> bool:
+    """Look, and print; whether nothing keeps it from running. Raises ConfigurationError."""
+    findings = look(str(file.absolute()), surroundings.own() if config is None else _configured(config))
+    if machine:
+        print(json.dumps([asdict(each) for each in findings], indent=2))
+    else:
+        from supervisor import cli_findings  # noqa: PLC0415 - machines can do without what draws
+
+        cli_findings.show(findings)
+    return all(each.level is not Level.BLOCKS for each in findings)
+
+
+def _configured(path: Path) -> Surroundings:
+    """As the service of a configuration would be run."""
+    from supervisor.config import reading  # noqa: PLC0415 - without a configuration its models are not needed
+
+    return surroundings.of(reading.load(path).launch())
