@@ -138,14 +138,17 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="for machines")
     for name, text in (
         ("upgrade", "hand over to what the configuration names now, and wait for the commit"),
-        ("rollback", "hand over to the release that served before, and wait for the commit"),
+        ("rollback", "hand over to the release that served before, or to an earlier one, and wait for the commit"),
         ("abort", "undo the handoff that is under way"),
     ):
         asking = command(name, _ask, text)
         asking.add_argument("--no-wait", action="store_true", help="ask, and do not wait for what comes of it")
         asking.add_argument("--wait-drain", action="store_true", help="wait until the old generation has ended, too")
         asking.add_argument("--json", action="store_true", help="print what came of it as JSON")
-        asking.set_defaults(if_current=None, request=None)
+        asking.set_defaults(if_current=None, request=None, to=None)
+        if name == "rollback":
+            earlier = "an earlier one: its id, the part before +, or its SHA-256's first digits; else the one before"
+            asking.add_argument("to", nargs="?", metavar="RELEASE", help=earlier)
         if name != "abort":
             current = "refuse unless this serves: a release's id, the part before +, or its SHA-256's first digits"
             asking.add_argument("--if-current", metavar="RELEASE", help=current)
@@ -227,7 +230,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     from supervisor import cli_ask  # noqa: PLC0415 - loads what draws progress
 
     client, what = _client(arguments), arguments.command
-    terms = {"if_current": arguments.if_current, "request": arguments.request}
+    terms = {"if_current": arguments.if_current, "request": arguments.request, "to": arguments.to}
     said = {key: value for key, value in terms.items() if value is not None}
     if arguments.no_wait:
         answer = client.call("POST", f"/v1/{what}", **said)

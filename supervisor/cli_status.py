@@ -181,6 +181,8 @@ def _remarks(status: dict[str, Any]) -> list[Text]:
     if status["pending"]:
         asked = status["pending"]
         remarks.append(Text(f"next: {asked['ask']} {asked['id']}, kept until the handoff under way has ended"))
+    if status.get("configuration") == "recorded":
+        remarks.append(Text("runs by the configuration recorded with its release; an upgrade goes by the file again"))
     losses = status["queue_losses"]
     if losses["reset"]:
         remarks.append(Text(f"reset in the queue of a dead generation: {losses['reset']}", style="red"))

@@ -240,6 +240,7 @@ class Daemon:
             uid=peer.uid,
             pid=peer.pid,
             if_current=terms.if_current,
+            to=terms.to,
         )
         self._telling.asked(request)
         outcome = self._desk.wait(request.id, what)

@@ -66,7 +66,8 @@ class Ways:
         handoff = watch.handoff
         try:
             if watch.request.ask is not Ask.UPGRADE and watch.previous is not None:
-                release, policy = await in_thread(recall, watch.previous), self._engine.state.policy
+                release = await in_thread(recall, watch.previous)
+                policy = watch.policy or self._engine.state.policy
             else:
                 settings = await self._source.now()
                 self._refuse_what_needs_a_restart(settings)

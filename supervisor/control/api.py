@@ -30,6 +30,8 @@ class Terms:
     """Its id: said again, it is the same request."""
     if_current: str | None = None
     """The release that is to be serving when it is taken up."""
+    to: str | None = None
+    """The release that a rollback is to lead to."""
 
 
 class Witness(Protocol):
@@ -198,12 +200,14 @@ def _asking(what: str) -> Callable[[Call], Awaitable[Answer]]:
 
 def _terms(body: Mapping[str, Any]) -> Terms:
     """Raises BadRequestError."""
-    request, current = body.get("request"), body.get("if_current")
+    request, current, to = body.get("request"), body.get("if_current"), body.get("to")
     if request is not None and not (isinstance(request, str) and _ID.fullmatch(request)):
         raise BadRequestError("request is to be 1 to 64 of the letters a-z and A-Z, digits and . _ -")
     if current is not None and not (isinstance(current, str) and current):
         raise BadRequestError("if_current is to be a release: its id, the part before +, or its SHA-256's first digits")
-    return Terms(request, current)
+    if to is not None and not (isinstance(to, str) and to):
+        raise BadRequestError("to is to be a release: its id, the part before +, or its SHA-256's first digits")
+    return Terms(request, current, to)
 
 
 _OF_A_HANDOFF = ("wait", "request", "if_current")
@@ -215,7 +219,7 @@ TABLE: tuple[Endpoint, ...] = (
     Endpoint("GET", "/v1/served", Access.OPERATOR, _served),
     Endpoint("GET", "/v1/events", Access.VIEWER, _events),
     Endpoint("POST", "/v1/upgrade", Access.OPERATOR, _asking("upgrade"), takes=_OF_A_HANDOFF),
-    Endpoint("POST", "/v1/rollback", Access.OPERATOR, _asking("rollback"), takes=_OF_A_HANDOFF),
+    Endpoint("POST", "/v1/rollback", Access.OPERATOR, _asking("rollback"), takes=(*_OF_A_HANDOFF, "to")),
     Endpoint("POST", "/v1/abort", Access.OPERATOR, _asking("abort"), takes=("wait",)),
     Endpoint("POST", "/v1/stop", Access.ADMIN, _stop),
     Endpoint("POST", "/v1/reexec", Access.ADMIN, _reexec),

@@ -73,6 +73,8 @@ def document(
         "handoff": None if state.handoff is None else _handoff(state.handoff, wall),
         "pending": None if state.pending is None else _request(state.pending),
         "previous": None if state.previous is None else _release(state.previous),
+        "served": [_release(each.release) for each in state.record.served],
+        "configuration": "recorded" if state.record.recalled else "file",
         "generations": [_generation(state, each, wall, measure(each)) for each in state.generations],
     }
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from supervisor.core.model import Generation, Handoff, Process, Release, Request, State
-    from supervisor.core.policy import HealthProbe, HttpCheck, WarmUp
+    from supervisor.core.policy import HealthProbe, HttpCheck, Policy, WarmUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class VerifyRelease(Watch):
     handoff: int
     request: Request = field(compare=False)
     previous: Release | None = field(compare=False)
+    policy: Policy | None = field(compare=False, default=None)
+    """What `previous` ran by, if that is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +166,15 @@ def watches(state: State) -> Iterator[Watch]:
         return
     handoff = state.handoff
     if handoff is not None and handoff.phase is Phase.VERIFY:
-        yield VerifyRelease(handoff.number, handoff.request, _recalled(state, handoff))
+        policy = None if handoff.goal is None else handoff.goal.policy
+        yield VerifyRelease(handoff.number, handoff.request, _recalled(state, handoff), policy)
     for each in state.generations:
         yield from _of_generation(state, each)
 
 
 def _recalled(state: State, handoff: Handoff) -> Release | None:
+    if handoff.goal is not None:
+        return handoff.goal.release
     if handoff.request.ask is not Ask.REPLACE:
         return state.previous
     predecessor = state.find(handoff.predecessor)

@@ -11,12 +11,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from supervisor.core.policy import Policy
+from supervisor.core.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from supervisor.core.launch import Launch
     from supervisor.core.outcome import Outcome
+    from supervisor.core.record import Served
 
 
 class Role(StrEnum):
@@ -78,6 +80,7 @@ class Reason(StrEnum):
     INVALID_CONFIGURATION = "invalid configuration"
     BAD_RELEASE = "bad release"
     NO_PREVIOUS = "no previous release"
+    NO_SUCH_RELEASE = "no such release to go back to"
     SPAWN_FAILED = "could not be started"
     EXEC_FAILED = "exec failed"
     DIED = "died before it was ready"
@@ -179,6 +182,8 @@ class Request:
     pid: int | None = None
     if_current: str | None = None
     """The release that is to be serving when this is taken up; with another it is refused."""
+    to: str | None = None
+    """What a rollback is to lead to, by a name of it; None: to the release that served before."""
     because: str = ""
     """Why the service itself asks."""
 
@@ -253,6 +258,8 @@ class Handoff:
     since: float
     until: float | None = None
     candidate: int | None = None
+    goal: Served | None = None
+    """What it is to go back to, as that is recorded."""
     release: Release | None = None
     """What the candidate is to run, as it was verified."""
     policy: Policy | None = None
@@ -282,6 +289,7 @@ class State:
     pending: Request | None = None
     previous: Release | None = None
     """The release that served before the present one."""
+    record: Record = field(default_factory=Record)
     target: int | None = None
     """The set of sockets that the kernel is known to send new connections to."""
     spoken: bool = False

@@ -11,6 +11,7 @@ from supervisor.core.effects import Steer
 from supervisor.core.model import Ask, Failure, Handoff, Life, Phase, Reason, Role
 from supervisor.core.outcome import Result
 from supervisor.core.policy import STEER_AGAIN, probation_of
+from supervisor.core.record import Served
 from supervisor.core.retreat import go_back
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def commit(turn: Turn, handoff: Handoff, event: Event) -> None:
     same_run = predecessor.release.launch == candidate.release.launch
     same = same_run and predecessor.release.same_file(candidate.release)
     same |= handoff.request.ask is Ask.REPLACE
+    _remember(turn, handoff, same=same)
     turn.state = replace(
         turn.state,
         policy=handoff.policy or turn.state.policy,
@@ -152,6 +154,17 @@ def commit(turn: Turn, handoff: Handoff, event: Event) -> None:
     )
     conclude(turn, handoff, Result.COMMITTED)
     generation.retire(turn, predecessor)
+
+
+def _remember(turn: Turn, handoff: Handoff, *, same: bool) -> None:
+    """The old one can be gone back to, with all that it ran by. A copy runs by whatever its original does."""
+    state, record = turn.state, turn.state.record
+    if not same:
+        served = Served(release=predecessor_of(turn, handoff).release, policy=state.policy)
+        record = record.left(served, candidate_of(turn, handoff).release)
+    if handoff.request.ask is not Ask.REPLACE:
+        record = replace(record, recalled=handoff.goal is not None)
+    turn.state = replace(state, record=record)
 
 
 def stop(turn: Turn, handoff: Handoff, event: Event) -> None:

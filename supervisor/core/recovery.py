@@ -24,6 +24,7 @@ from supervisor.core.course import conclude
 from supervisor.core.effects import CloseSockets, Conclude, Kill, Spawn, Steer, Tell
 from supervisor.core.model import Exit, Failure, Life, Mode, Phase, Reason, Role
 from supervisor.core.outcome import Result
+from supervisor.core.record import Served
 from supervisor.core.step import step
 from supervisor.core.turn import Turn
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from supervisor.core.effects import Effect
     from supervisor.core.model import Generation, State
     from supervisor.core.policy import Policy
+    from supervisor.core.record import Record
 
 UNSEEN = 5.0
 """Seconds that a generation has to be seen ready, if its deadline passed while nobody looked."""
@@ -149,4 +151,12 @@ def begun_anew(was: State, policy: Policy, told: int, at: float) -> tuple[State,
     elif was.concluded is not None and was.concluded.handoff > told:
         turn.emit(Conclude(was.concluded))
     anew = replace(turn.state, policy=policy, generations=(), last_generation=0, replacements=0, replace_at=None)
-    return anew, tuple(turn.effects)
+    return replace(anew, record=_of_who_served(was)), tuple(turn.effects)
+
+
+def _of_who_served(was: State) -> Record:
+    """Who is begun with may be another by now: whoever served in the end can be gone back to."""
+    committed = was.serving if was.handoff is None else was.find(was.handoff.predecessor)
+    if committed is None:
+        return was.record
+    return was.record.left(Served(release=committed.release, policy=was.policy), committed.release)
