@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from supervisor.config.settings import Settings
     from supervisor.config.source import Source
     from supervisor.core.access import Admission
+    from supervisor.core.model import Release
     from supervisor.core.policy import HttpCheck, WarmUp
     from supervisor.engine.instances import Instance, Instances
     from supervisor.engine.loop import Engine
@@ -72,7 +73,7 @@ class Ways:
                 settings = await self._source.now()
                 self._refuse_what_needs_a_restart(settings)
                 self._accept(settings.admission)
-                release, policy = pin(settings.launch), settings.policy
+                release, policy = await self._known(pin(settings.launch)), settings.policy
             return events.Verified(at=self._engine.now(), handoff=handoff, release=release, policy=policy)
         except ConfigurationError as refused:
             failure = Failure(Reason.INVALID_CONFIGURATION, str(refused))
@@ -81,6 +82,12 @@ class Ways:
         except (OSError, RuntimeError) as refused:  # no file descriptor, no thread
             failure = Failure(Reason.BAD_RELEASE, f"the host has no means left to look at it ({refused})")
         return events.Refused(at=self._engine.now(), handoff=handoff, failure=failure)
+
+    async def _known(self, release: Release) -> Release:
+        """With its digest where some are in quarantine: it may be one of them by another name. Raises OSError."""
+        if not self._engine.state.record.quarantine or release.sha256 is not None:
+            return release
+        return replace(release, sha256=await in_thread(digest, release.path))
 
     def _refuse_what_needs_a_restart(self, new: Settings) -> None:
         old = self._running

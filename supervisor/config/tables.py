@@ -14,6 +14,7 @@ from supervisor.config import told, values
 from supervisor.config.asking import HttpTable, WarmUpTable
 from supervisor.config.control import ControlTable
 from supervisor.config.health import HealthTable, RecycleTable
+from supervisor.config.rollback import RollbackTable
 from supervisor.config.service import ServiceTable
 from supervisor.core.launch import Launch, Listen
 from supervisor.core.policy import HttpCheck, Policy
@@ -178,6 +179,7 @@ class Configuration(_Table):
     stop: StopTable = StopTable()
     health: HealthTable = HealthTable()
     recycle: RecycleTable = RecycleTable()
+    rollback: RollbackTable = RollbackTable()
     control: ControlTable = ControlTable()
 
     @model_validator(mode="after")
@@ -262,6 +264,9 @@ class Configuration(_Table):
             health_probe=self.health.asked(self._first_stream()),
             health_delay=self.health.delay,
             health_longest=self.health.longest,
+            rollback_after=self.rollback.after,
+            rollback_within=self.rollback.within,
+            rollback_quarantine=self.rollback.quarantine,
             recycle_memory=self.recycle.memory,
             recycle_age=self.recycle.age,
         )

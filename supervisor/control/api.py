@@ -72,6 +72,12 @@ class Service(Protocol):
         Raises BadRequestError if the id that it is to have is that of a request for something else.
         """
 
+    def quarantine(self) -> list[dict[str, Any]]:
+        """The releases that are in quarantine."""
+
+    def lift(self, name: str, peer: Peer) -> str:
+        """End the quarantine of the release of that name; its id. Raises OperatorError if there is not just one."""
+
     def stop(self, peer: Peer) -> None:
         """Begin to stop; asked again, stop now."""
 
@@ -172,6 +178,20 @@ async def _events(call: Call) -> Answer:
     return Answer(200, stream=call.service.happenings())
 
 
+async def _quarantine(call: Call) -> Answer:
+    return Answer(200, {"quarantine": call.service.quarantine()})
+
+
+async def _lift(call: Call) -> Answer:
+    name = call.body.get("release")
+    if not (isinstance(name, str) and name):
+        raise BadRequestError("release is to be one: its id, the part before +, or its SHA-256's first digits")
+    try:
+        return Answer(200, {"lifted": call.service.lift(name, call.peer)})
+    except OperatorError as refused:
+        return Answer(409, {"error": str(refused)})
+
+
 async def _stop(call: Call) -> Answer:
     call.service.stop(call.peer)
     return Answer(202, {"stopping": True})
@@ -221,6 +241,8 @@ TABLE: tuple[Endpoint, ...] = (
     Endpoint("POST", "/v1/upgrade", Access.OPERATOR, _asking("upgrade"), takes=_OF_A_HANDOFF),
     Endpoint("POST", "/v1/rollback", Access.OPERATOR, _asking("rollback"), takes=(*_OF_A_HANDOFF, "to")),
     Endpoint("POST", "/v1/abort", Access.OPERATOR, _asking("abort"), takes=("wait",)),
+    Endpoint("GET", "/v1/quarantine", Access.VIEWER, _quarantine),
+    Endpoint("POST", "/v1/quarantine/lift", Access.OPERATOR, _lift, takes=("release",)),
     Endpoint("POST", "/v1/stop", Access.ADMIN, _stop),
     Endpoint("POST", "/v1/reexec", Access.ADMIN, _reexec),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from supervisor.core.events import Ailing, Event, GenerationLapsed, HandoffLapsed, ReplaceDue
+from supervisor.core.events import Ailing, Event, GenerationLapsed, HandoffLapsed, QuarantineLapsed, ReplaceDue
 from supervisor.core.generation import policy_for
 from supervisor.core.health import ages_at, probed, replaced_at, watched
 from supervisor.core.model import Ask, Failure, Life, Mode, Phase, Reason, Role
@@ -135,7 +135,7 @@ class DigestFile(Watch):
 
 
 def deadlines(state: State) -> Iterator[Deadline]:
-    """Every deadline that this state has: at most one a generation, one of the handoff, and one of who serves."""
+    """Every deadline that this state has: at most one a generation, one of the handoff, and a few of who serves."""
     if state.mode is Mode.LEFT:
         return
     for each in state.generations:
@@ -149,6 +149,9 @@ def deadlines(state: State) -> Iterator[Deadline]:
         yield Deadline(HandoffLapsed(at=until, due=until, handoff=handoff.number, phase=handoff.phase))
     if state.serving is not None:
         yield from _of_health(state, state.serving)
+    lasting = [each.until for each in state.record.quarantine if each.until is not None]
+    if lasting:
+        yield Deadline(QuarantineLapsed(at=min(lasting), due=min(lasting)))
 
 
 def _of_health(state: State, serving: Generation) -> Iterator[Deadline]:
@@ -170,6 +173,9 @@ def watches(state: State) -> Iterator[Watch]:
         yield VerifyRelease(handoff.number, handoff.request, _recalled(state, handoff), policy)
     for each in state.generations:
         yield from _of_generation(state, each)
+    for held in state.record.quarantine:
+        if held.release.sha256 is None and all(each.release.id != held.release.id for each in state.generations):
+            yield DigestFile(held.release.id, held.release)
 
 
 def _recalled(state: State, handoff: Handoff) -> Release | None:

@@ -26,6 +26,22 @@ class Begun(Event):
 
     release: Release
     policy: Policy
+    recalled: bool = False
+    """They are recorded ones: what the configuration names is in quarantine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiftAsked(Event):
+    """Somebody wants a release to be in quarantine no longer."""
+
+    release: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineLapsed(Event):
+    """One that was to last until `due` is over."""
+
+    due: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,6 +81,7 @@ class Reason(StrEnum):
     BAD_RELEASE = "bad release"
     NO_PREVIOUS = "no previous release"
     NO_SUCH_RELEASE = "no such release to go back to"
+    QUARANTINED = "in quarantine"
     SPAWN_FAILED = "could not be started"
     EXEC_FAILED = "exec failed"
     DIED = "died before it was ready"
@@ -168,6 +169,8 @@ class Ask(StrEnum):
     ROLLBACK = "rollback"
     REPLACE = "replace"
     """By a fresh copy of what serves. The service itself asks for that, and nobody else."""
+    FALLBACK = "fallback"
+    """To the last good release, from one that fails too often. It asks for that itself, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +180,7 @@ class Request:
     id: str
     ask: Ask = Ask.UPGRADE
     way: str = "signal"
-    """signal or control; health or recycle, where the service itself asks"""
+    """signal or control; health, recycle or deaths, where the service itself asks"""
     uid: int | None = None
     pid: int | None = None
     if_current: str | None = None

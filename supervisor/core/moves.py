@@ -34,7 +34,10 @@ def verified(turn: Turn, handoff: Handoff, event: Event) -> None:
     assert isinstance(event, events.Verified)
     handoff = replace(handoff, release=event.release, policy=event.policy)
     predecessor = predecessor_of(turn, handoff)
-    if handoff.exclusive and _other_listeners(predecessor.release, event.release):
+    held = turn.state.record.holds(event.release)
+    if held is not None:
+        conclude(turn, handoff, Result.REFUSED, Failure(Reason.QUARANTINED, held.said(turn.at)))
+    elif handoff.exclusive and _other_listeners(predecessor.release, event.release):
         conclude(turn, handoff, Result.REFUSED, _NOT_EXCLUSIVELY)
     elif handoff.exclusive and predecessor.life is not Life.DOWN:
         enter(turn, handoff, Phase.YIELD)
@@ -158,10 +161,13 @@ def commit(turn: Turn, handoff: Handoff, event: Event) -> None:
 
 def _remember(turn: Turn, handoff: Handoff, *, same: bool) -> None:
     """The old one can be gone back to, with all that it ran by. A copy runs by whatever its original does."""
-    state, record = turn.state, turn.state.record
+    state, record, old = turn.state, turn.state.record, predecessor_of(turn, handoff).release
+    given_up = handoff.request.ask is Ask.FALLBACK
     if not same:
-        served = Served(release=predecessor_of(turn, handoff).release, policy=state.policy)
+        served = Served(release=old, policy=state.policy, well=not (given_up or record.fails(state.policy, turn.at)))
         record = record.left(served, candidate_of(turn, handoff).release)
+    if given_up:
+        record = record.put_away(old, handoff.request.because, turn.at, state.policy.rollback_quarantine)
     if handoff.request.ask is not Ask.REPLACE:
         record = replace(record, recalled=handoff.goal is not None)
     turn.state = replace(state, record=record)

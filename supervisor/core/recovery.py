@@ -143,15 +143,20 @@ def _nobodys(state: State, found: Found) -> Iterator[Effect]:
         yield CloseSockets(sockets, migrate=all_accept, clients=True)
 
 
-def begun_anew(was: State, policy: Policy, told: int, at: float) -> tuple[State, tuple[Effect, ...]]:
-    """Nothing is left, as after the host was started again: what is known goes on, and what was under way has ended."""
+def begun_anew(
+    was: State, policy: Policy, told: int, at: float, ahead: float = 0.0
+) -> tuple[State, tuple[Effect, ...]]:
+    """Nothing is left, as after the host was started again: what is known goes on, and what was under way has ended.
+
+    `ahead`: how much more the clock shows now than the one that `was` is told by would.
+    """
     turn = Turn(replace(was, mode=Mode.RUNNING, killed=False, target=None, pending=None), at)
     if was.handoff is not None:
         conclude(turn, was.handoff, Result.ROLLED_BACK, Failure(Reason.INTERRUPTED))
     elif was.concluded is not None and was.concluded.handoff > told:
         turn.emit(Conclude(was.concluded))
     anew = replace(turn.state, policy=policy, generations=(), last_generation=0, replacements=0, replace_at=None)
-    return replace(anew, record=_of_who_served(was)), tuple(turn.effects)
+    return replace(anew, record=_of_who_served(was).moved(ahead).lapsed(at)), tuple(turn.effects)
 
 
 def _of_who_served(was: State) -> Record:
@@ -159,4 +164,5 @@ def _of_who_served(was: State) -> Record:
     committed = was.serving if was.handoff is None else was.find(was.handoff.predecessor)
     if committed is None:
         return was.record
-    return was.record.left(Served(release=committed.release, policy=was.policy), committed.release)
+    well = not 0 < was.policy.rollback_after <= len(was.record.deaths)
+    return was.record.left(Served(release=committed.release, policy=was.policy, well=well), committed.release)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from supervisor.core import events, generation, handoff, health
-from supervisor.core.effects import Effect, End, Refuse
+from supervisor.core import events, fallback, generation, handoff, health
+from supervisor.core.effects import Effect, End, Lifted, Refuse
 from supervisor.core.handoff import Cue
 from supervisor.core.model import Ask, Failure, Handoff, Life, Mode, Phase, Reason, Request, Role, State
 from supervisor.core.record import Served, ids, is_called
@@ -54,7 +54,9 @@ def step(state: State, event: events.Event) -> tuple[State, tuple[Effect, ...]]:
         case _:
             _service(turn, event)
     health.count(turn, state)
+    fallback.count(turn, state, event)
     _take_up_pending(turn)
+    fallback.take_up(turn)
     health.take_up(turn)
     _end_when_empty(turn, state)
     return turn.state, tuple(turn.effects)
@@ -74,6 +76,8 @@ def _service(turn: Turn, event: events.Event) -> None:
             _leave(turn)
         case events.Digested():
             _digested(turn, event)
+        case events.LiftAsked() | events.QuarantineLapsed():
+            _lift(turn, event)
         case _:
             raise AssertionError(event)
 
@@ -115,7 +119,7 @@ def _health(turn: Turn, event: events.HealthEvent) -> None:
 def _begin(turn: Turn, event: events.Begun) -> None:
     if turn.state.serving is not None or turn.state.mode is not Mode.RUNNING:
         return
-    record = turn.state.record.begun(event.release)
+    record = turn.state.record.begun(event.release, recalled=event.recalled)
     previous = record.served[-1].release if record.served else turn.state.previous
     turn.state = replace(turn.state, policy=event.policy, record=record, previous=previous)
     first = generation.begin(turn, release=event.release, role=Role.SERVING, policy=event.policy)
@@ -145,11 +149,12 @@ def _is_known(state: State, request: Request) -> bool:
 def _keep_or_join(turn: Turn, event: events.Asked) -> None:
     """A rollback is taken up at once where the old generation stands by or the way back is under way.
 
-    Not where a copy replaces what ails: the release that served before is neither of the two.
+    Not where the service itself asks: of a copy that replaces what ails neither is the release that served before, and
+    a fallback has just been begun because the old one fails.
     """
     under_way, request = turn.state.handoff, event.request
     back = under_way is not None and request.ask is Ask.ROLLBACK and under_way.phase in _STANDS_BY | _GOES_BACK
-    back = back and under_way is not None and under_way.request.ask is not Ask.REPLACE
+    back = back and under_way is not None and under_way.request.ask in {Ask.UPGRADE, Ask.ROLLBACK}
     back = back and _leads_to(turn.state, under_way, request.to)
     if under_way is None or not back:
         _displace_pending(turn, request)
@@ -282,6 +287,16 @@ def _digested(turn: Turn, event: events.Digested) -> None:
     previous = turn.state.previous
     if previous is not None and previous.id == event.release:
         turn.state = replace(turn.state, previous=replace(previous, sha256=event.sha256))
+
+
+def _lift(turn: Turn, event: events.LiftAsked | events.QuarantineLapsed) -> None:
+    state, record = turn.state, turn.state.record
+    lifted = record.lifted(event.release) if isinstance(event, events.LiftAsked) else record.lapsed(event.due)
+    if lifted.quarantine == record.quarantine:
+        return
+    turn.state = replace(state, record=lifted)
+    if isinstance(event, events.LiftAsked):
+        turn.emit(Lifted(event.release))
 
 
 def _end_when_empty(turn: Turn, before: State) -> None:

@@ -35,6 +35,8 @@ class Heritage:
     """The pid of who wrote it."""
     same_boot: bool
     """If not, none of the processes that it speaks of is there any more."""
+    epoch: float
+    """When the clock that it is told by began, in seconds since 1970. Another boot has another clock."""
     sets: Mapping[int, Mapping[str, int]]
     """The inodes of each set, by listener."""
     listeners: tuple[Listened, ...]
@@ -85,6 +87,7 @@ def _heritage(found: Mapping[str, Any], served: object) -> Heritage:
         state=replace(state, record=replace(state.record, served=had)),
         supervisor=int(found["supervisor"]["pid"]),
         same_boot=found["boot"] == boot_id(),
+        epoch=float(found["written"]) - float(found.get("clock", 0.0)),
         sets={
             int(number): {str(name): int(inode) for name, inode in each.items()}
             for number, each in found["sets"].items()

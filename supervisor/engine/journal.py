@@ -5,7 +5,7 @@ file (temporary, synced, renamed); what must outlive only the supervisor is a li
 Format 2, a line is a JSON object:
 
 * `format`, `service`, `boot` (kernel.random.boot_id: a journal of another boot speaks of processes that are no more),
-* `supervisor`: pid and start ticks of the writer, `written`: seconds since 1970,
+* `supervisor`: pid and start ticks of the writer, `written`: seconds since 1970, `clock`: what the state's clock said,
 * `sets`: for each set the inode of its socket on each listener, by name and in the order of the configuration,
 * `listeners`: for each its sockets (number, inode, fd) in the order of their indexes, and whose the anchor is,
 * `pipes`: the inodes of the readiness pipes that are open, by generation and run,
@@ -140,6 +140,7 @@ class Journal:
             "boot": self._boot,
             "supervisor": self._supervisor,
             "written": time.time(),
+            "clock": time.monotonic(),
             **self._whereabouts(),
             "state": replace(state, record=replace(state.record, served=())),
         }

@@ -41,6 +41,8 @@ policies = st.builds(
     watchdog=st.sampled_from([None, 1.0]),
     recycle_age=st.sampled_from([None, 10.0]),
     ready_timeout=st.sampled_from([0.1, 30.0]),
+    rollback_after=st.integers(0, 3),
+    rollback_quarantine=st.sampled_from([0.0, 50.0]),
 )
 
 
@@ -81,6 +83,7 @@ def _wishes(now: Moment) -> list[events.Event]:
         events.AbortAsked(at=0.0, request=Request(id=name)),
         events.Digested(at=0.0, release="a", sha256="0" * 64),
     ]
+    wishes += [events.LiftAsked(at=0.0, release=each.release.id) for each in now.world.state.record.quarantine]
     for each in now.world.state.generations:
         wishes += [
             events.Ailing(at=0.0, generation=each.number, run=each.run, failure=Failure(reason))
