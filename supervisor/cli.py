@@ -156,6 +156,12 @@ def _parser() -> argparse.ArgumentParser:
             asking.add_argument("--request-id", dest="request", metavar="ID", help=same)
     command("stop", _stop, "drain everything and end")
     command("reexec", _reexec, "replace the supervisor itself by what is on disk now; its server notices nothing")
+    quarantine = command("quarantine", _quarantine, "list the releases that are not to be started, or let one be again")
+    quarantine.add_argument("what", nargs="?", choices=("list", "lift"), default="list", help="list if not said")
+    quarantine.add_argument(
+        "release", nargs="?", metavar="ID", help="of the one to lift: its id, or what is short for it"
+    )
+    quarantine.add_argument("--json", action="store_true", help="for machines")
     history = command("history", _history, "list the handoffs that have ended, or show the report of one")
     history.add_argument("handoff", nargs="?", type=int, metavar="NUMBER", help="the handoff whose report to show")
     history.add_argument("--json", action="store_true", help="for machines")
@@ -241,6 +247,18 @@ def _ask(arguments: argparse.Namespace) -> int:
     elif arguments.no_wait:
         print(f"asked: request {answer['request']}")
     return {"done": DONE, "rolled back": ROLLED_BACK, "refused": REFUSED}.get(answer.get("result", "done"), FAILED)
+
+
+def _quarantine(arguments: argparse.Namespace) -> int:
+    from supervisor import cli_quarantine  # noqa: PLC0415 - loads what draws tables
+
+    if (arguments.what == "lift") != (arguments.release is not None):
+        raise UsageError("say gapless quarantine list, or gapless quarantine lift ID")
+    if arguments.what == "lift":
+        cli_quarantine.lift(_client(arguments), arguments.release)
+    else:
+        cli_quarantine.show(_client(arguments), machine=arguments.json)
+    return DONE
 
 
 def _stop(arguments: argparse.Namespace) -> int:
