@@ -24,6 +24,8 @@ DONE, FAILED, USAGE, ROLLED_BACK, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4, 5
 _BY_ITSELF = frozenset({"run", "check", "doctor"})
 """Commands that ask no supervisor."""
 
+_EARLIER = "an earlier one: its id, the part before +, or its SHA-256's first digits; else the one before"
+
 
 class UsageError(OperatorError):
     """The command line itself is not as it should be."""
@@ -147,8 +149,7 @@ def _parser() -> argparse.ArgumentParser:
         asking.add_argument("--json", action="store_true", help="print what came of it as JSON")
         asking.set_defaults(if_current=None, request=None, to=None)
         if name == "rollback":
-            earlier = "an earlier one: its id, the part before +, or its SHA-256's first digits; else the one before"
-            asking.add_argument("to", nargs="?", metavar="RELEASE", help=earlier)
+            asking.add_argument("to", nargs="?", metavar="RELEASE", help=_EARLIER)
         if name != "abort":
             current = "refuse unless this serves: a release's id, the part before +, or its SHA-256's first digits"
             asking.add_argument("--if-current", metavar="RELEASE", help=current)
@@ -156,12 +157,9 @@ def _parser() -> argparse.ArgumentParser:
             asking.add_argument("--request-id", dest="request", metavar="ID", help=same)
     command("stop", _stop, "drain everything and end")
     command("reexec", _reexec, "replace the supervisor itself by what is on disk now; its server notices nothing")
-    quarantine = command("quarantine", _quarantine, "list the releases that are not to be started, or let one be again")
-    quarantine.add_argument("what", nargs="?", choices=("list", "lift"), default="list", help="list if not said")
-    quarantine.add_argument(
-        "release", nargs="?", metavar="ID", help="of the one to lift: its id, or what is short for it"
+    _of_quarantines(
+        command("quarantine", _quarantine, "list the releases that are not to be started, or let one be again")
     )
-    quarantine.add_argument("--json", action="store_true", help="for machines")
     history = command("history", _history, "list the handoffs that have ended, or show the report of one")
     history.add_argument("handoff", nargs="?", type=int, metavar="NUMBER", help="the handoff whose report to show")
     history.add_argument("--json", action="store_true", help="for machines")
@@ -173,6 +171,13 @@ def _parser() -> argparse.ArgumentParser:
     events = command("events", _events, "show what happens, as it happens")
     events.add_argument("--json", action="store_true", help="for machines")
     return parser
+
+
+def _of_quarantines(quarantine: argparse.ArgumentParser) -> None:
+    which = "of the one to lift: its id, the part before +, or its SHA-256's first digits"
+    quarantine.add_argument("what", nargs="?", choices=("list", "lift"), default="list", help="list if not said")
+    quarantine.add_argument("release", nargs="?", metavar="ID", help=which)
+    quarantine.add_argument("--json", action="store_true", help="for machines")
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -105,9 +105,7 @@ def _anew(ground: Ground, state: State) -> Beginning:
     if ground.store is not None:
         ground.store.empty()  # until then our own addresses are in use
     listeners = open_listeners(addresses(release.launch.listen), ground.given.handed)
-    return Beginning(
-        state=state, listeners=listeners, containment=ground.containment, release=release, policy=policy
-    )
+    return Beginning(state=state, listeners=listeners, containment=ground.containment, release=release, policy=policy)
 
 
 def _first(settings: Settings, state: State) -> tuple[Release, Policy | None]:

@@ -150,7 +150,7 @@ def deadlines(state: State) -> Iterator[Deadline]:
     if state.serving is not None:
         yield from _of_health(state, state.serving)
     lasting = [each.until for each in state.record.quarantine if each.until is not None]
-    if lasting:
+    if lasting and state.mode is Mode.RUNNING:
         yield Deadline(QuarantineLapsed(at=min(lasting), due=min(lasting)))
 
 

@@ -291,6 +291,8 @@ def _digested(turn: Turn, event: events.Digested) -> None:
 
 def _lift(turn: Turn, event: events.LiftAsked | events.QuarantineLapsed) -> None:
     state, record = turn.state, turn.state.record
+    if isinstance(event, events.QuarantineLapsed) and state.mode is not Mode.RUNNING:
+        return
     lifted = record.lifted(event.release) if isinstance(event, events.LiftAsked) else record.lapsed(event.due)
     if lifted.quarantine == record.quarantine:
         return

@@ -367,7 +367,7 @@ def _check_replacement(before: World, after: World, event: events.Event) -> None
 
 def _check_failures(before: World, event: events.Event, old: tuple[float, ...], new: tuple[float, ...]) -> None:
     """Who is told to end, or is on trial, does not fail."""
-    assert len(new) <= max(1, before.state.policy.rollback_after), "only so many failures are kept"
+    assert len(new) <= max(len(old), before.state.policy.rollback_after), "only so many failures are kept"
     if len(new) <= len(old):
         return
     assert isinstance(event, (events.Exited, events.Ailing)), "only who dies or hangs fails"

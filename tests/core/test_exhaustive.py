@@ -145,8 +145,8 @@ CENSUS: dict[str, Callable[[World], bool]] = {
     ),
     "a request kept while the service goes back": lambda it: _falls_back(it) and it.state.pending is not None,
     "two in quarantine": lambda it: len(it.state.record.quarantine) > 1,
-    "one that was in quarantine and serves": lambda it: (
-        bool(it.state.record.quarantine) and it.state.serving is not None and it.state.serving.release == RELEASES[1]
+    "one that was in quarantine and is on trial again": lambda it: (
+        it.left == {"b"} and any(each.release == RELEASES[1] for each in it.state.with_role(Role.CANDIDATE))
     ),
     "nobody to go back to": lambda it: stuck(it.state, 0.0),
     "one that cannot be had": lambda it: any(not each.well for each in it.state.record.served) and not it.left,
