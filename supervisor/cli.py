@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from supervisor import __version__
+from supervisor.cli_release import add_arguments as add_release_arguments
 from supervisor.errors import GaplessError, HostError, OperatorError, UnreachableError
 from supervisor.paths import control_sockets, living_control_socket, runtime_root
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED, USAGE, ROLLED_BACK, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4, 5
 """Exit statuses."""
-_BY_ITSELF = frozenset({"run", "check", "doctor"})
+_BY_ITSELF = frozenset({"run", "check", "doctor", "release"})
 """Commands that ask no supervisor."""
 
 _EARLIER = "an earlier one: its id, the part before +, or its SHA-256's first digits; else the one before"
@@ -138,23 +139,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="look at what this configuration needs")
     doctor.add_argument("--json", action="store_true", help="for machines")
-    for name, text in (
-        ("upgrade", "hand over to what the configuration names now, and wait for the commit"),
-        ("rollback", "hand over to the release that served before, or to an earlier one, and wait for the commit"),
-        ("abort", "undo the handoff that is under way"),
-    ):
-        asking = command(name, _ask, text)
-        asking.add_argument("--no-wait", action="store_true", help="ask, and do not wait for what comes of it")
-        asking.add_argument("--wait-drain", action="store_true", help="wait until the old generation has ended, too")
-        asking.add_argument("--json", action="store_true", help="print what came of it as JSON")
-        asking.set_defaults(if_current=None, request=None, to=None)
-        if name == "rollback":
-            asking.add_argument("to", nargs="?", metavar="RELEASE", help=_EARLIER)
-        if name != "abort":
-            current = "refuse unless this serves: a release's id, the part before +, or its SHA-256's first digits"
-            asking.add_argument("--if-current", metavar="RELEASE", help=current)
-            same = "1 to 64 letters, digits and ._-; said again, it is the same request and has the same outcome"
-            asking.add_argument("--request-id", dest="request", metavar="ID", help=same)
+    _of_handoffs(command)
+    release = command("release", _release, "keep versions in a store: add, list, verify, prune, remove")
+    add_release_arguments(release, which)
     command("stop", _stop, "drain everything and end")
     command("reexec", _reexec, "replace the supervisor itself by what is on disk now; its server notices nothing")
     _of_quarantines(
@@ -171,6 +158,29 @@ def _parser() -> argparse.ArgumentParser:
     events = command("events", _events, "show what happens, as it happens")
     events.add_argument("--json", action="store_true", help="for machines")
     return parser
+
+
+def _of_handoffs(command: Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]) -> None:
+    for name, text in (
+        ("upgrade", "hand over to what the configuration names now, and wait for the commit"),
+        ("rollback", "hand over to the release that served before, or to an earlier one, and wait for the commit"),
+        ("abort", "undo the handoff that is under way"),
+    ):
+        asking = command(name, _ask, text)
+        asking.add_argument("--no-wait", action="store_true", help="ask, and do not wait for what comes of it")
+        asking.add_argument("--wait-drain", action="store_true", help="wait until the old generation has ended, too")
+        asking.add_argument("--json", action="store_true", help="print what came of it as JSON")
+        asking.set_defaults(if_current=None, request=None, release=None, to=None)
+        if name == "upgrade":
+            which_one = "a version in the store; none: what the configuration leads to now"
+            asking.add_argument("release", nargs="?", metavar="RELEASE", help=which_one)
+        elif name == "rollback":
+            asking.add_argument("to", nargs="?", metavar="RELEASE", help=_EARLIER)
+        if name != "abort":
+            current = "refuse unless this serves: a release's id, the part before +, or its SHA-256's first digits"
+            asking.add_argument("--if-current", metavar="RELEASE", help=current)
+            same = "1 to 64 letters, digits and ._-; said again, it is the same request and has the same outcome"
+            asking.add_argument("--request-id", dest="request", metavar="ID", help=same)
 
 
 def _of_quarantines(quarantine: argparse.ArgumentParser) -> None:
@@ -241,7 +251,12 @@ def _ask(arguments: argparse.Namespace) -> int:
     from supervisor import cli_ask  # noqa: PLC0415 - loads what draws progress
 
     client, what = _client(arguments), arguments.command
-    terms = {"if_current": arguments.if_current, "request": arguments.request, "to": arguments.to}
+    terms = {
+        "if_current": arguments.if_current,
+        "request": arguments.request,
+        "release": arguments.release,
+        "to": arguments.to,
+    }
     said = {key: value for key, value in terms.items() if value is not None}
     if arguments.no_wait:
         answer = client.call("POST", f"/v1/{what}", **said)
@@ -264,6 +279,16 @@ def _quarantine(arguments: argparse.Namespace) -> int:
     else:
         cli_quarantine.show(_client(arguments), machine=arguments.json)
     return DONE
+
+
+def _release(arguments: argparse.Namespace) -> int:
+    from supervisor.cli_release import release  # noqa: PLC0415 - only where it is used
+
+    def configuration() -> str | None:
+        path = _client(arguments).call("GET", "/v1/status").get("configuration")
+        return path if isinstance(path, str) else None
+
+    return DONE if release(arguments, configuration) else FAILED
 
 
 def _stop(arguments: argparse.Namespace) -> int:

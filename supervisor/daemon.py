@@ -23,6 +23,7 @@ from supervisor.core import effects, events
 from supervisor.core.model import Ask, Mode, Request
 from supervisor.daemon_audit import Accounts
 from supervisor.daemon_beginning import Beginning, Ground, begin
+from supervisor.daemon_current import point
 from supervisor.daemon_given import MOST_LISTENERS, Given
 from supervisor.daemon_health import HealthWays
 from supervisor.daemon_reexec import Reexec
@@ -48,7 +49,8 @@ from supervisor.linux.listener import is_handed
 from supervisor.linux.lock import Lock
 from supervisor.paths import control_socket, runtime_dir, state_dir
 from supervisor.readiness.channel import Channel, Pipe
-from supervisor.releases.pin import pin_again
+from supervisor.releases.choose import choose_again
+from supervisor.releases.exact import opened
 from supervisor.telemetry.audit import Audit
 from supervisor.telemetry.log import configure as configure_log
 
@@ -115,6 +117,7 @@ class Daemon:
     ) -> None:
         listeners, settings, given = beginning.listeners, ground.settings, ground.given
         self._settings = settings
+        self._source = source
         self._listeners = listeners
         self._name = settings.service
         self._runtime = runtime_dir(self._name)
@@ -140,8 +143,10 @@ class Daemon:
             open_files=given.open_files,
             open_channel=self._open_channel,
             resume_channel=self._resume_channel,
-            pin_again=pin_again,
+            pin_again=choose_again,
             losses=self._losses,
+            open_program=opened,
+            point=point,
         )
         self._entrance = entrance
         ways = Ways(self._engine, self._instances, listeners, source, settings, self._let_in)
@@ -208,6 +213,7 @@ class Daemon:
             "queue_losses": {"migrated": self._losses.migrated, "reset": self._losses.reset},
             "migrates": sockdiag.migrates(),
             "journal": self._journal.fault or "ok",
+            "configuration": self._source.path,
             "cgroup": self._instances.containment.document(),
         }
 
@@ -243,6 +249,7 @@ class Daemon:
             pid=peer.pid,
             if_current=terms.if_current,
             to=terms.to,
+            version=terms.release,
         )
         self._telling.asked(request)
         outcome = self._desk.wait(request.id, what)

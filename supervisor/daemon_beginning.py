@@ -10,6 +10,7 @@ import structlog
 
 from supervisor.core import events
 from supervisor.core.model import State
+from supervisor.daemon_current import point_first, sweep
 from supervisor.daemon_listeners import close_unwanted, open_listeners
 from supervisor.engine.addresses import addresses
 from supervisor.engine.history import History
@@ -17,7 +18,7 @@ from supervisor.engine.journal import NAME
 from supervisor.errors import HostError
 from supervisor.linux.handed import claim, let_go
 from supervisor.paths import runtime_dir, state_dir
-from supervisor.releases.pin import pin
+from supervisor.releases.choose import choose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,6 +91,7 @@ def begin(ground: Ground) -> Beginning:
     Raises HostError or OperatorError, with nothing changed but for kept sockets that nobody serves.
     """
     settings = ground.settings
+    sweep(settings.launch)
     folder = state_dir(settings.service, settings.state_dir)
     history = History(folder)
     heritage = _heritage(folder, ground)
@@ -110,7 +112,7 @@ def _anew(ground: Ground, state: State) -> Beginning:
 
 def _first(settings: Settings, state: State) -> tuple[Release, Policy | None]:
     """What is to be started, and by what if not by the configuration. Raises ReleaseError."""
-    release = pin(settings.launch)
+    release = choose(settings.launch)
     if not state.record.quarantine:
         return release, None
     from supervisor.daemon_quarantine import instead_of  # noqa: PLC0415 - most services have nobody in quarantine
@@ -166,6 +168,7 @@ def _after(heritage: Heritage, ground: Ground, told: int) -> Beginning:
     if remains.nothing:
         ahead = 0.0 if heritage.same_boot else heritage.epoch - (time.time() - at)
         state, effects = recovery.begun_anew(was, settings.policy, told, at, ahead)
+        point_first(effects)
         anew = _anew(ground, state)
         return replace(anew, left=_left(was, (), at, effects)) if was.generations or effects else anew
     close_unwanted(given.handed, handed)

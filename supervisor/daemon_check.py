@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from supervisor.errors import HostError
 from supervisor.linux import sockdiag
 from supervisor.paths import control_socket, state_dir
-from supervisor.releases.pin import pin
+from supervisor.releases.choose import choose
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def check(path: Path) -> list[str]:
 
     configuration = reading.load(path)
     control = configuration.control
-    release = pin(configuration.launch())
+    release = choose(configuration.launch())
     listening = ", ".join(f"{each.name} {each}" for each in configuration.addresses)
     return [
         f"{path}: all right",

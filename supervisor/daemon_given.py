@@ -17,8 +17,9 @@ MOST_LISTENERS = 256
 KEPT = "gapless-"
 """How the names begin of what we have systemd keep; what comes from a socket unit is called otherwise."""
 
-_WINDOW = MOST_LISTENERS + 1
-"""fds set aside for children: listeners and the readiness pipe. That takes 0.3 ms at the start, and no memory."""
+_WINDOW = MOST_LISTENERS + 2
+"""fds set aside for children: listeners, the readiness pipe, and the file that is run. That takes 0.3 ms at the start,
+and no memory."""
 
 
 class Given(NamedTuple):

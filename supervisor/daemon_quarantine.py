@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from supervisor.errors import ReleaseError
-from supervisor.releases.pin import digest, recall
+from supervisor.releases.choose import recall_any
+from supervisor.releases.pin import digest
 
 if TYPE_CHECKING:
     from supervisor.core.model import Release
@@ -31,7 +32,7 @@ def instead_of(release: Release, record: Record, at: float) -> tuple[Release, Po
     why = []
     for each in record.ways_back(release):
         try:
-            found = recall(each.release)
+            found = recall_any(each.release)
         except ReleaseError as refused:
             why.append(str(refused))
         else:

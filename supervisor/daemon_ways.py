@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from supervisor.core import due, events
-from supervisor.core.model import Ask, Failure, Reason
+from supervisor.core.model import ANYWHERE, Ask, Failure, Reason
 from supervisor.engine.mending import mend
 from supervisor.errors import ConfigurationError, HostError, ReleaseError
 from supervisor.linux import process
@@ -16,7 +16,8 @@ from supervisor.linux.inherit import in_thread
 from supervisor.readiness.channel import Channel, ClosedWithoutWordError
 from supervisor.readiness.probe import Probe
 from supervisor.readiness.ready import Terms, ready
-from supervisor.releases.pin import digest, pin, recall
+from supervisor.releases.choose import choose, leads_to, recall_any
+from supervisor.releases.pin import digest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -65,23 +66,31 @@ class Ways:
 
     async def _verify(self, watch: due.VerifyRelease) -> events.Event:
         handoff = watch.handoff
+        current: str | None = ANYWHERE
         try:
             if watch.request.ask is not Ask.UPGRADE and watch.previous is not None:
-                release = await in_thread(recall, watch.previous)
-                policy = watch.policy or self._engine.state.policy
+                launch, policy = watch.previous.launch, watch.policy or self._engine.state.policy
+                current = leads_to(launch)
+                release = await in_thread(recall_any, watch.previous)
             else:
                 settings = await self._source.now()
+                launch, policy = settings.launch, settings.policy
+                current = leads_to(launch)
                 self._refuse_what_needs_a_restart(settings)
                 self._accept(settings.admission)
-                release, policy = await self._known(pin(settings.launch)), settings.policy
-            return events.Verified(at=self._engine.now(), handoff=handoff, release=release, policy=policy)
+                version = watch.request.version
+                release = await in_thread(choose, launch, version) if launch.store or version else choose(launch)
+                release = await self._known(release)
+            return events.Verified(
+                at=self._engine.now(), handoff=handoff, release=release, policy=policy, current=current
+            )
         except ConfigurationError as refused:
             failure = Failure(Reason.INVALID_CONFIGURATION, str(refused))
         except ReleaseError as refused:
             failure = Failure(Reason.BAD_RELEASE, str(refused))
         except (OSError, RuntimeError) as refused:  # no file descriptor, no thread
             failure = Failure(Reason.BAD_RELEASE, f"the host has no means left to look at it ({refused})")
-        return events.Refused(at=self._engine.now(), handoff=handoff, failure=failure)
+        return events.Refused(at=self._engine.now(), handoff=handoff, failure=failure, current=current)
 
     async def _known(self, release: Release) -> Release:
         """With its digest where some are in quarantine: it may be one of them by another name. Raises OSError."""

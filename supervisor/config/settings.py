@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from supervisor.core.access import Admission, Members
-from supervisor.core.launch import Launch, Listen
+from supervisor.core.launch import Launch, Listen, Store
 from supervisor.core.policy import HealthProbe, HttpCheck, Policy, WarmUp
 
 
@@ -30,7 +30,7 @@ class Settings:
 
 _KIND = ""
 """The key of a JSON object that names its class. No field can have that name."""
-_CLASSES = (Settings, Launch, Listen, Policy, HttpCheck, HealthProbe, WarmUp, Admission, Members)
+_CLASSES = (Settings, Launch, Listen, Store, Policy, HttpCheck, HealthProbe, WarmUp, Admission, Members)
 _KINDS = {each.__name__: each for each in _CLASSES}
 
 

@@ -70,6 +70,11 @@ class Source:
         self._begun: tuple[bytes, Errand] | None = None
         self._read: tuple[bytes, Settings, tuple[Any, ...]] | None = None
 
+    @property
+    def path(self) -> str | None:
+        """The full path of the file; None: it is of arguments."""
+        return self._name if self._kind == "file" else None
+
     @classmethod
     def of_file(cls, path: Path) -> Source:
         """A file, as it is each time."""

@@ -14,6 +14,7 @@ from supervisor.config import told, values
 from supervisor.config.asking import HttpTable, WarmUpTable
 from supervisor.config.control import ControlTable
 from supervisor.config.health import HealthTable, RecycleTable
+from supervisor.config.releases import ReleasesTable
 from supervisor.config.rollback import RollbackTable
 from supervisor.config.service import ServiceTable
 from supervisor.core.launch import Launch, Listen
@@ -180,6 +181,7 @@ class Configuration(_Table):
     health: HealthTable = HealthTable()
     recycle: RecycleTable = RecycleTable()
     rollback: RollbackTable = RollbackTable()
+    releases: ReleasesTable = ReleasesTable()
     control: ControlTable = ControlTable()
 
     @model_validator(mode="after")
@@ -225,6 +227,11 @@ class Configuration(_Table):
             raise ValueError('ready.method = "einhorn": want service.dialects = ["einhorn"] with it')
         told.check_names(self.service.command, self.service.stdin, self._listens())
         told.check_dialects(self.service.dialects, self.service.environment, self._listens())
+        return self
+
+    @model_validator(mode="after")
+    def _check_store(self) -> Self:
+        self.releases.check_command(self.service.command)
         return self
 
     def _listens(self) -> tuple[Listen, ...]:
@@ -301,6 +308,7 @@ class Configuration(_Table):
             stdin=service.stdin,
             stdout=service.stdout,
             stderr=service.stderr,
+            store=self.releases.store(),
         )
 
 

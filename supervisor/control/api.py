@@ -32,6 +32,8 @@ class Terms:
     """The release that is to be serving when it is taken up."""
     to: str | None = None
     """The release that a rollback is to lead to."""
+    release: str | None = None
+    """The version in the store that is asked for."""
 
 
 class Witness(Protocol):
@@ -225,9 +227,12 @@ def _terms(body: Mapping[str, Any]) -> Terms:
         raise BadRequestError("request is to be 1 to 64 of the letters a-z and A-Z, digits and . _ -")
     if current is not None and not (isinstance(current, str) and current):
         raise BadRequestError("if_current is to be a release: its id, the part before +, or its SHA-256's first digits")
+    release = body.get("release")
+    if release is not None and not (isinstance(release, str) and release):
+        raise BadRequestError("release is to be the name of a version in the store")
     if to is not None and not (isinstance(to, str) and to):
         raise BadRequestError("to is to be a release: its id, the part before +, or its SHA-256's first digits")
-    return Terms(request, current, to)
+    return Terms(request, current, to, release)
 
 
 _OF_A_HANDOFF = ("wait", "request", "if_current")
@@ -238,7 +243,7 @@ TABLE: tuple[Endpoint, ...] = (
     Endpoint("GET", "/v1/history", Access.VIEWER, _history),
     Endpoint("GET", "/v1/served", Access.OPERATOR, _served),
     Endpoint("GET", "/v1/events", Access.VIEWER, _events),
-    Endpoint("POST", "/v1/upgrade", Access.OPERATOR, _asking("upgrade"), takes=_OF_A_HANDOFF),
+    Endpoint("POST", "/v1/upgrade", Access.OPERATOR, _asking("upgrade"), takes=(*_OF_A_HANDOFF, "release")),
     Endpoint("POST", "/v1/rollback", Access.OPERATOR, _asking("rollback"), takes=(*_OF_A_HANDOFF, "to")),
     Endpoint("POST", "/v1/abort", Access.OPERATOR, _asking("abort"), takes=("wait",)),
     Endpoint("GET", "/v1/quarantine", Access.VIEWER, _quarantine),

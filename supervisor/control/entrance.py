@@ -94,9 +94,17 @@ class Entrance:
             folder.chmod(_FOLDER)
 
     def _dress(self, admission: Admission) -> Identity:
-        """The group while it is nobody's but ours: a mode is for the group that it was meant for."""
-        group = os.getegid() if admission.group is None else admission.group
-        socketfile.settle(str(self.path), 0o600, (-1, group))
+        """The group while it is nobody's but ours: a mode is for the group that it was meant for.
+
+        Where nothing is to be changed nothing is tried: a unit may have been denied chown(2) altogether.
+        """
+        group = os.getegid() if admission.group is None and self._file is not None else admission.group
+        if group is not None and self.path.lstat().st_gid != group:
+            try:
+                socketfile.settle(str(self.path), 0o600, (-1, group))
+            except PermissionError as denied:
+                why = f'gapless may not give it to group {group}: be in that group, or say mode = "0666" alone'
+                raise PermissionError(denied.errno, why) from denied
         return socketfile.settle(str(self.path), admission.mode, (-1, -1)).identity
 
     def _clear(self) -> None:

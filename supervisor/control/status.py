@@ -75,7 +75,7 @@ def document(
         "pending": None if state.pending is None else _request(state.pending),
         "previous": None if state.previous is None else _release(state.previous),
         "served": [_release(each.release) for each in state.record.served],
-        "configuration": "recorded" if state.record.recalled else "file",
+        "runs_by": "record" if state.record.recalled else "file",
         "quarantine": [quarantine(each, wall) for each in state.record.quarantine],
         "generations": [_generation(state, each, wall, measure(each)) for each in state.generations],
     }

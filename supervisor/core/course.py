@@ -9,6 +9,7 @@ from supervisor.core import events
 from supervisor.core.effects import Conclude
 from supervisor.core.model import Failure, Reason
 from supervisor.core.outcome import Outcome
+from supervisor.core.pointing import pointed
 
 if TYPE_CHECKING:
     from supervisor.core.events import Event
@@ -55,10 +56,11 @@ def conclude(turn: Turn, handoff: Handoff, result: Result, failure: Failure | No
         phases=handoff.phases,
         spoke_at=candidate.spoke_at if candidate else None,
         ended=turn.at,
+        current=handoff.current,
     )
     turn.put_handoff(None)
     turn.state = replace(turn.state, concluded=outcome)
-    turn.emit(Conclude(outcome))
+    turn.emit(*pointed(outcome), Conclude(outcome))
 
 
 def failure_in(event: Event) -> Failure:

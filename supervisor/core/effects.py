@@ -108,6 +108,16 @@ class CloseSockets(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Point(Effect):
+    """Have the store's `current` lead to a version, if it leads to one of `seen`: else a person has moved it since."""
+
+    after: ClassVar[Kept] = Kept.WRITTEN
+    root: str
+    version: str
+    seen: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Conclude(Effect):
     """A handoff has ended: record it, and tell those who wait for it."""
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from supervisor.core.model import ANYWHERE
+
 if TYPE_CHECKING:
-    from supervisor.core.model import Exit, Failure, Life, Phase, Process, Reason, Release, Request
+    from supervisor.core.ending import Exit
+    from supervisor.core.model import Failure, Life, Phase, Process, Reason, Release, Request
     from supervisor.core.policy import Policy
 
 
@@ -90,6 +93,8 @@ class Verified(HandoffEvent):
 
     release: Release
     policy: Policy
+    current: str | None = ANYWHERE
+    """The version that the store's `current` led to when that was read; None: to none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +102,8 @@ class Refused(HandoffEvent):
     """What was to run cannot be: nothing has changed."""
 
     failure: Failure
+    current: str | None = ANYWHERE
+    """As in Verified."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

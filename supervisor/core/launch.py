@@ -19,6 +19,22 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """Where releases are kept, and what must have been shown of one before it is run."""
+
+    root: str
+    """The folder that has `versions`, `current` and `backups`."""
+    require: tuple[str, ...] = ()
+    """What a release must have been checked by: sha256, signature."""
+    keyring: str | None = None
+    """The file of OpenPGP keys that a signature may be by (gpgv)."""
+    keys: tuple[str, ...] = ()
+    """The Ed25519 keys that one may be by: minisign's, as text, or files of PEM."""
+    keep: int = 5
+    """How many versions a prune leaves, beside those that are in use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """How a server is run: the whole of what was configured, with the file pinned."""
 
@@ -45,3 +61,5 @@ class Launch:
     stdout: str | None = None
     """A file that output is appended to; None: wherever the supervisor's goes."""
     stderr: str | None = None
+    store: Store | None = None
+    """Where its releases are kept; None: wherever the command says."""

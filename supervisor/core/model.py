@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from supervisor.core.policy import Policy
 from supervisor.core.record import Record
@@ -115,24 +115,6 @@ class Failure:
         return f"{self.reason}: {self.detail}" if self.detail else str(self.reason)
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """How a process ended: a status, a signal, or neither where the kernel no longer knows."""
-
-    status: int | None = None
-    signal: int | None = None
-    signal_name: str = ""
-    exec_failed: bool = False
-    """The process never became the server: the exec itself was refused."""
-
-    def __str__(self) -> str:
-        if self.signal is not None:
-            return f"killed by {self.signal_name or f'signal {self.signal}'}"
-        if self.status is not None:
-            return f"exit status {self.status}"
-        return "exit status unknown"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """An immutable version of the server, as it was found when it was pinned."""
@@ -146,6 +128,12 @@ class Release:
     launch: Launch
     sha256: str | None = None
     """None until it has been computed, beside the start-up."""
+    version: str | None = None
+    """What it is called in the store; None: it is not from there."""
+    sealed: str | None = None
+    """The digest of its manifest: what is not as that says is not run. None: it has none."""
+    ctime_ns: int | None = None
+    """When the file was changed last, as it was when its digest was taken (None: that is not known well enough)."""
 
     def same_file(self, other: Release) -> bool:
         """Whether both are one file, untouched in between, as far as the file system can tell."""
@@ -189,6 +177,12 @@ class Request:
     """What a rollback is to lead to, by a name of it; None: to the release that served before."""
     because: str = ""
     """Why the service itself asks."""
+    version: str | None = None
+    """The version in the store that is asked for; None: what the configuration leads to."""
+
+
+ANYWHERE: Final = "*"
+"""Said of where `current` leads, as long as nobody has looked. No version is called so."""
 
 
 _AILING = frozenset({Reason.HUNG, Reason.UNHEALTHY})
@@ -274,6 +268,8 @@ class Handoff:
     """Who asked for the way back that is under way, and hears of its end."""
     phases: tuple[tuple[Phase, float], ...] = ()
     """Each phase with the time it was entered."""
+    current: str | None = ANYWHERE
+    """The version that the store's `current` led to when the request was read; None: to none."""
 
     @property
     def exclusive(self) -> bool:

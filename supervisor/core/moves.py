@@ -10,6 +10,7 @@ from supervisor.core.course import candidate_of, conclude, enter, failure_in, pr
 from supervisor.core.effects import Steer
 from supervisor.core.model import Ask, Failure, Handoff, Life, Phase, Reason, Role
 from supervisor.core.outcome import Result
+from supervisor.core.pointing import put_back
 from supervisor.core.policy import STEER_AGAIN, probation_of
 from supervisor.core.record import Served
 from supervisor.core.retreat import go_back
@@ -32,12 +33,14 @@ _NOT_EXCLUSIVELY = Failure(
 def verified(turn: Turn, handoff: Handoff, event: Event) -> None:
     """What is to run is known. Before that nothing has been done to the old generation."""
     assert isinstance(event, events.Verified)
-    handoff = replace(handoff, release=event.release, policy=event.policy)
+    handoff = replace(handoff, release=event.release, policy=event.policy, current=event.current)
     predecessor = predecessor_of(turn, handoff)
     held = turn.state.record.holds(event.release)
     if held is not None:
         conclude(turn, handoff, Result.REFUSED, Failure(Reason.QUARANTINED, held.said(turn.at)))
-    elif handoff.exclusive and _other_listeners(predecessor.release, event.release):
+        return
+    turn.emit(*put_back(handoff, predecessor.release))
+    if handoff.exclusive and _other_listeners(predecessor.release, event.release):
         conclude(turn, handoff, Result.REFUSED, _NOT_EXCLUSIVELY)
     elif handoff.exclusive and predecessor.life is not Life.DOWN:
         enter(turn, handoff, Phase.YIELD)
@@ -48,7 +51,9 @@ def verified(turn: Turn, handoff: Handoff, event: Event) -> None:
 
 def refuse(turn: Turn, handoff: Handoff, event: Event) -> None:
     """Nothing was begun, so nothing is undone."""
-    result = Result.REFUSED if isinstance(event, events.Refused) else Result.ROLLED_BACK
+    result = Result.ROLLED_BACK
+    if isinstance(event, events.Refused):
+        result, handoff = Result.REFUSED, replace(handoff, current=event.current)
     conclude(turn, handoff, result, failure_in(event))
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from supervisor.core.model import ANYWHERE
+
 if TYPE_CHECKING:
     from supervisor.core.model import Failure, Phase, Release, Request
 
@@ -35,3 +37,5 @@ class Outcome:
     spoke_at: float | None
     """When the candidate said that it is ready, if it did."""
     ended: float
+    current: str | None = ANYWHERE
+    """The version that the store's `current` led to when the request was read; None: to none."""

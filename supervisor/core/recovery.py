@@ -9,7 +9,7 @@ state says is under way, and has no answer yet, is asked for once more:
 * who was to be told and still listens is told; who has closed its listeners has been told already;
 * who was to be killed is killed, and connections are steered where they were to go;
 * sockets that nobody holds by this state are taken out of service;
-* an outcome that is not in the history is told.
+* an outcome that is not in the history is told, and the store's `current` led to where it leads by that.
 
 All of it can be done twice, so a supervisor that dies here is followed by one that does the same.
 """
@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING
 from supervisor.core import events
 from supervisor.core.course import conclude
 from supervisor.core.effects import CloseSockets, Conclude, Kill, Spawn, Steer, Tell
-from supervisor.core.model import Exit, Failure, Life, Mode, Phase, Reason, Role
+from supervisor.core.ending import Exit
+from supervisor.core.model import Failure, Life, Mode, Phase, Reason, Role
 from supervisor.core.outcome import Result
+from supervisor.core.pointing import pointed, put_back
 from supervisor.core.record import Served
 from supervisor.core.step import step
 from supervisor.core.turn import Turn
@@ -120,7 +122,17 @@ def _outstanding(state: State, found: Found) -> Iterator[Effect]:
         if goal is not None and goal.sockets is not None:
             yield Steer(handoff.number, goal.sockets)
     yield from _nobodys(state, found)
-    if state.concluded is not None and state.concluded.handoff > found.told:
+    yield from _of_store(state, found.told)
+
+
+def _of_store(state: State, told: int) -> Iterator[Effect]:
+    """Where `current` is to lead, and an outcome that nobody has heard of."""
+    handoff = state.handoff
+    serving = None if handoff is None else state.find(handoff.predecessor)
+    if handoff is not None and serving is not None:
+        yield from put_back(handoff, serving.release)
+    if state.concluded is not None and state.concluded.handoff > told:
+        yield from pointed(state.concluded)
         yield Conclude(state.concluded)
 
 
@@ -154,7 +166,7 @@ def begun_anew(
     if was.handoff is not None:
         conclude(turn, was.handoff, Result.ROLLED_BACK, Failure(Reason.INTERRUPTED))
     elif was.concluded is not None and was.concluded.handoff > told:
-        turn.emit(Conclude(was.concluded))
+        turn.emit(*pointed(was.concluded), Conclude(was.concluded))
     anew = replace(turn.state, policy=policy, generations=(), last_generation=0, replacements=0, replace_at=None)
     return replace(anew, record=_of_who_served(was).moved(ahead).lapsed(at)), tuple(turn.effects)
 

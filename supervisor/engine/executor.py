@@ -6,7 +6,7 @@ import grp
 import os
 import pwd
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,7 +21,7 @@ from supervisor.errors import HostError, ReleaseError
 from supervisor.linux import sockdiag
 from supervisor.linux.identity import Identity
 from supervisor.linux.limits import Limits
-from supervisor.linux.spawn import Command, FdWindow, Held, spawn
+from supervisor.linux.spawn import Command, FdWindow, Held, Program, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,6 +61,10 @@ class Executor:
     pin_again: Callable[[Release], Release]
     """What is run now in a release's name. Raises ReleaseError."""
     losses: Losses
+    open_program: Callable[[Release], Program | None]
+    """The file that is to be run itself, open, where it was verified. Raises ReleaseError."""
+    point: Callable[[effects.Point], None]
+    """Has a store's `current` lead elsewhere. Raises nothing."""
 
     def perform(self, effect: effects.Effect) -> None:
         """Do one effect. What is for people only (Conclude, Refuse, End) is done by who observes."""
@@ -77,6 +81,8 @@ class Executor:
                 self.instances.signal_all(effect.generation, signal.SIGKILL)
             case effects.CloseSockets():
                 self._close_sockets(effect)
+            case effects.Point():
+                self.point(effect)
             case effects.Forget():
                 self.instances.sweep(effect.generation)
             case _:
@@ -139,7 +145,7 @@ class Executor:
                 watchdog=self._watchdog(effect.generation),
             )
             command = self._command(launch, user, run, self._handed(launch, effect.sockets))
-            held = spawn(command, [*(each.fileno() for each in sockets), channel.child_end], self.window)
+            held = self._spawned(release, command, [*(each.fileno() for each in sockets), channel.child_end])
         except BaseException:  # whatever it was, the channel must not stay open; it goes on up
             channel.abandon()
             raise
@@ -147,6 +153,15 @@ class Executor:
         instance = Instance(effect.generation, effect.run, held, channel, index, leaf=leaf)
         channel.listen(held.child.pid, lambda fields: self._said(instance, fields))
         return release, instance
+
+    def _spawned(self, release: Release, command: Command, fds: Sequence[int]) -> Held:
+        """By the file that was verified, which the child alone has open from then on."""
+        program = self.open_program(release)
+        try:
+            return spawn(replace(command, program=program), fds, self.window)
+        finally:
+            if program is not None:
+                os.close(program.fd)
 
     def _watchdog(self, generation: int) -> float | None:
         found = self.engine.state.find(generation)

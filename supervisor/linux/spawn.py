@@ -18,6 +18,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -60,6 +61,43 @@ unset PWD OLDPWD SHLVL
 LISTEN_PID=$$ exec "$@" <{stdin}
 """
 
+_EXACT = """
+import fcntl, os, signal, sys
+fd, changed, leased = map(int, sys.argv[1:4])
+argv = [os.fsencode(word) for word in sys.argv[4:]]
+try:
+    open("/proc/self/comm", "w").write({held!r})
+except OSError:
+    pass
+if fcntl.fcntl(fd, fcntl.F_GETLEASE) != fcntl.F_RDLCK if leased else os.fstat(fd).st_ctime_ns != changed:
+    print(os.fsdecode(argv[0]), "has changed since it was verified, and is not run", file=sys.stderr, flush=True)
+    os._exit(126)
+with open("/proc/self/environ", "rb") as file:
+    told = [each.partition(b"=") for each in file.read().split(b"\\0") if each]
+for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(number, signal.SIG_DFL)
+os.set_inheritable(fd, False)
+try:
+    os.execve(fd, argv, {{name: value for name, _, value in told}})
+except OSError as refused:
+    print(os.fsdecode(argv[0]), "cannot be run:", refused.strerror, file=sys.stderr, flush=True)
+    os._exit(126)
+"""
+"""The last of the programs on the way to a server that is run from an open file, by execveat(2). No other can do that
+and leave argv[0] and the environment as they are: Python changes LC_CTYPE, so that what it was given is read again, and
+it ignores two signals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An open file that is to be run in place of what the first word of a command names."""
+
+    fd: int
+    changed: int
+    """The time of its last change (st_ctime_ns)."""
+    leased: bool
+    """Whether there is a read lease on it, which must still stand when it is run. If not, it must not have changed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
@@ -75,6 +113,8 @@ class Command:
     """Which of its fds (3 to LAST_FOR_STDIN) is its standard input too; None: /dev/null is."""
     stdout: str | None = None
     stderr: str | None = None
+    program: Program | None = None
+    """What is run, if it is not to be looked up by name once more."""
 
 
 def close_inherited_fds(keep: Iterable[int] = ()) -> None:
@@ -157,14 +197,15 @@ def spawn(command: Command, fds: Sequence[int], window: FdWindow) -> Held:
     Raises HostError: no process to be had, no such directory, no permission to become that user or to have those
     capabilities, a limit that may not be set.
     """
-    argv = _argv(command)
+    given = [*fds] if command.program is None else [*fds, command.program.fd]
+    argv = _argv(command, FIRST_FD + len(fds))
     with ExitStack() as open_files:
         read, gate = os.pipe2(os.O_CLOEXEC)
         open_files.callback(os.close, read)
         undo_gate = open_files.enter_context(ExitStack())
         undo_gate.callback(os.close, gate)
         outputs = [_output(path, open_files) for path in (command.stdout, command.stderr)]
-        numbers = window.fill(fds)
+        numbers = window.fill(given)
         open_files.callback(window.clear, numbers)
         popen = _popen(command, argv, read, outputs)
         undo_gate.pop_all()
@@ -179,9 +220,9 @@ def spawn(command: Command, fds: Sequence[int], window: FdWindow) -> Held:
     return held
 
 
-def _argv(command: Command) -> list[str]:
+def _argv(command: Command, program_fd: int) -> list[str]:
     """The server's words, behind those of the programs on the way to it: each of them becomes the next by exec."""
-    before = identity.words(command.identity)
+    before = [*identity.words(command.identity), *_exact(command.program, program_fd)]
     others = [f"{name}={value}" for name, value in command.environment.items() if not _is_shell_name(name)]
     if not others:
         return [*before, *command.argv]
@@ -190,6 +231,15 @@ def _argv(command: Command) -> list[str]:
     if not before and "=" in command.argv[0]:
         before = [identity.SETPRIV, "--pdeathsig=clear", "--"]
     return ["/usr/bin/env", "--", *others, *before, *command.argv]
+
+
+def _exact(program: Program | None, fd: int) -> Sequence[str]:
+    """A virtual environment's own Python may be where the server's user may not go; what it was made from seldom is."""
+    if program is None:
+        return ()
+    python = getattr(sys, "_base_executable", "") or sys.executable
+    script = _EXACT.format(held=HELD_NAME)
+    return (python, "-I", "-S", "-X", "utf8=1", "-c", script, str(fd), str(program.changed), str(int(program.leased)))
 
 
 def _popen(command: Command, argv: Sequence[str], gate: int, outputs: Sequence[int | None]) -> subprocess.Popen[bytes]:

@@ -32,14 +32,14 @@ ARROWS: dict[str, frozenset[str]] = {
     "daemon": frozenset(
         {"core", "linux", "errors", "config", "readiness", "control", "telemetry", "engine", "releases", "paths"},
     ),
-    "cli": frozenset({"daemon", "paths", "config", "control", "doctor", "errors", "telemetry"}),
+    "cli": frozenset({"daemon", "paths", "config", "control", "doctor", "errors", "releases", "telemetry"}),
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
 }
 # Rooms so far down that they do not even know the package's version.
 NAMELESS = frozenset({"core", "linux", "errors", "__init__"})
 # Room by room, what may be imported inside a function alone, because of what it costs to load.
-LAZY: dict[str, frozenset[str]] = {"cli": frozenset({"daemon"})}
+LAZY: dict[str, frozenset[str]] = {"cli": frozenset({"daemon", "releases"})}
 
 CORE_STDLIB = frozenset(
     {"__future__", "collections", "collections.abc", "dataclasses", "enum", "functools", "itertools", "math", "typing"},

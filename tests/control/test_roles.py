@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,8 @@ from supervisor.core.access import Access, Admission, Members
 from supervisor.errors import HostError
 from supervisor.linux.peer import peer_of
 from tests.control.served import Served, parsed, rest_of, said_to
-from tests.harness.users import User, connected, needs_root
+from tests.harness.builds import ROOT
+from tests.harness.users import User, command, connected, needs_root
 
 VIEWER, OPERATOR, ADMIN, OTHER = 61001, 61002, 61003, 61009
 VIEWERS, OPERATORS, ADMINS, OTHERS = 62001, 62002, 62003, 62009
@@ -243,3 +246,23 @@ def test_the_answer_to_who_may_not_is_json(served: Served) -> None:
         raw = said_to(sock, b"POST /v1/stop HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n{{{")
     answer = json.loads(raw.partition(b"\r\n\r\n")[2])
     assert answer["error"].startswith(f"POST /v1/stop takes the role admin, and uid {VIEWER} has the role viewer")
+
+
+def test_a_group_that_one_is_not_in_is_told_with_what_would_do(folder: Path) -> None:
+    """And nothing is tried where nothing is wanted: chown(2) may be denied altogether, as hardening.conf does."""
+    place = folder / "ordinary"
+    place.mkdir()
+    os.chown(place, OTHER, OTHERS)
+    script = (
+        "import sys, pathlib; from supervisor.control.entrance import Entrance; from supervisor.core.access import *\n"
+        "from supervisor.errors import HostError\n"
+        "Entrance(pathlib.Path(sys.argv[1], 'fine'), Admission(mode=0o666)).open()\n"
+        "try: Entrance(pathlib.Path(sys.argv[1], 's'), Admission(mode=0o660, group=62001)).open()\n"
+        "except HostError as refused: print(refused)\n"
+    )
+    argv = command(User(OTHER, OTHERS), sys.executable, "-c", script, str(place))
+    found = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=20)
+    if "No module named" in found.stderr or "can't open" in found.stderr:
+        pytest.skip("another user may not read this checkout")
+    assert f"gapless may not give it to group {VIEWERS}: be in that group, or say mode" in found.stdout, found.stderr
+    assert (place / "fine").stat().st_mode & 0o777 == 0o666

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from supervisor.core import events
-from supervisor.core.model import Ask, Exit, Failure, Process, Reason, Request
+from supervisor.core.ending import Exit
+from supervisor.core.model import Ask, Failure, Process, Reason, Request
 from supervisor.core.record import Served
 from tests.core.invariants import take
 from tests.core.world import (

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from supervisor.core import events, policy
-from supervisor.core.model import Ask, Exit, Failure, Life, Mode, Reason, Request, Role
+from supervisor.core.ending import Exit
+from supervisor.core.model import Ask, Failure, Life, Mode, Reason, Request, Role
 from supervisor.core.policy import KILL_AGAIN, Policy
 from tests.core.invariants import take
 from tests.core.kind import calm, finished, first_deadline, kindness, onward, stubbornness

@@ -24,9 +24,10 @@ from supervisor.core.due import (
     deadlines,
     watches,
 )
+from supervisor.core.ending import Exit
 from supervisor.core.generation import policy_for
 from supervisor.core.launch import Launch
-from supervisor.core.model import Ask, Exit, Failure, Process, Reason, Release, Request, State
+from supervisor.core.model import Ask, Failure, Process, Reason, Release, Request, State
 from supervisor.core.outcome import Result
 from supervisor.core.policy import HealthProbe, Policy
 

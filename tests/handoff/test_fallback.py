@@ -92,7 +92,7 @@ def test_it_is_refused_by_hup_by_name_and_as_a_copy(supervisor: Supervisor, v1: 
     assert named.returncode == 4
     assert "in quarantine: " in named.stderr
     assert supervisor.get().version == "v1"
-    assert supervisor.status()["configuration"] == "recorded"
+    assert supervisor.status()["runs_by"] == "record"
     assert f"in quarantine: {left}, because it failed" in supervisor.command("status").stdout
 
 
@@ -102,7 +102,7 @@ def test_nor_is_it_taken_by_a_start_until_it_is_lifted(supervisor: Supervisor, v
     kept = supervisor.event("quarantine_kept", mark)
     assert left in kept["reason"]
     assert supervisor.get().version == "v1"
-    assert supervisor.status()["configuration"] == "recorded"
+    assert supervisor.status()["runs_by"] == "record"
     assert supervisor.hup()["result"] == "refused"
     assert left in supervisor.command("quarantine", "list").stdout
     (listed,) = supervisor.client().call("GET", "/v1/quarantine")["quarantine"]

@@ -71,6 +71,7 @@ def test_a_handoff_that_nobody_noticed_says_so(supervisor: Supervisor, v1: Path,
         "user": None,
         "pid": None,
         "process": None,
+        "login": None,
     }
     assert report["resolution"] > 0
     assert (ended["longest_wait"], ended["queue_reset"]) == (0.0, 0)

@@ -44,11 +44,11 @@ def test_to_any_that_has_served_as_it_served(supervisor: Supervisor, v1: Path, v
     told = Path(f"/proc/{supervisor.pid_of(4)}")
     assert proc.environment(supervisor.pid_of(4))["COLOUR"] == "blue"
     assert (told / "cmdline").read_text().split("\0")[-3:-1] == ["-drain-idle", "4s"]
-    assert supervisor.status()["configuration"] == "recorded"
+    assert supervisor.status()["runs_by"] == "record"
     assert "runs by the configuration recorded with its release" in supervisor.command("status").stdout
     supervisor.upgrade(v2)
     assert supervisor.event("generation_told", generation=4)["signal"] == "INT"
-    assert supervisor.status()["configuration"] == "file"
+    assert supervisor.status()["runs_by"] == "file"
     assert proc.environment(supervisor.pid_of(5))["COLOUR"] == "red"
 
 
