@@ -25,6 +25,8 @@ DONE, FAILED, USAGE, ROLLED_BACK, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4, 5
 _BY_ITSELF = frozenset({"run", "check", "doctor", "release", "preflight", "judge"})
 """Commands that ask no supervisor."""
 
+_EARLIER = "an earlier one: its id, the part before +, or its SHA-256's first digits; else the one before"
+
 
 class UsageError(OperatorError):
     """The command line itself is not as it should be."""
@@ -137,12 +139,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="look at what this configuration needs")
     doctor.add_argument("--json", action="store_true", help="for machines")
+    _of_handoffs(command)
     _add_looks(command)
-    _add_requests(command)
     release = command("release", _release, "keep versions in a store: add, list, verify, prune, remove")
     add_release_arguments(release, which)
     command("stop", _stop, "drain everything and end")
     command("reexec", _reexec, "replace the supervisor itself by what is on disk now; its server notices nothing")
+    _of_quarantines(
+        command("quarantine", _quarantine, "list the releases that are not to be started, or let one be again")
+    )
     history = command("history", _history, "list the handoffs that have ended, or show the report of one")
     history.add_argument("handoff", nargs="?", type=int, metavar="NUMBER", help="the handoff whose report to show")
     history.add_argument("--json", action="store_true", help="for machines")
@@ -154,28 +159,6 @@ def _parser() -> argparse.ArgumentParser:
     events = command("events", _events, "show what happens, as it happens")
     events.add_argument("--json", action="store_true", help="for machines")
     return parser
-
-
-def _add_requests(command: Callable[..., argparse.ArgumentParser]) -> None:
-    """Commands that are asked for, and waited for."""
-    for name, text in (
-        ("upgrade", "hand over to what the configuration names now, and wait for the commit"),
-        ("rollback", "hand over to the release that served before, and wait for the commit"),
-        ("abort", "undo the handoff that is under way"),
-    ):
-        asking = command(name, _ask, text)
-        asking.add_argument("--no-wait", action="store_true", help="ask, and do not wait for what comes of it")
-        asking.add_argument("--wait-drain", action="store_true", help="wait until the old generation has ended, too")
-        asking.add_argument("--json", action="store_true", help="print what came of it as JSON")
-        asking.set_defaults(if_current=None, request=None, release=None)
-        if name == "upgrade":
-            which_one = "a version in the store; none: what the configuration leads to now"
-            asking.add_argument("release", nargs="?", metavar="RELEASE", help=which_one)
-        if name != "abort":
-            current = "refuse unless this serves: a release's id, the part before +, or its SHA-256's first digits"
-            asking.add_argument("--if-current", metavar="RELEASE", help=current)
-            same = "1 to 64 letters, digits and ._-; said again, it is the same request and has the same outcome"
-            asking.add_argument("--request-id", dest="request", metavar="ID", help=same)
 
 
 def _add_looks(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -192,6 +175,36 @@ def _add_looks(command: Callable[..., argparse.ArgumentParser]) -> None:
     judge.add_argument("--threshold", type=float, default=7.0, metavar="SCORE", help="CVSS that blocks (default: 7.0)")
     judge.add_argument("--exceptions", type=Path, metavar="FILE", help="what is allowed all the same, and until when")
     judge.add_argument("--json", action="store_true", help="for machines")
+
+
+def _of_handoffs(command: Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]) -> None:
+    for name, text in (
+        ("upgrade", "hand over to what the configuration names now, and wait for the commit"),
+        ("rollback", "hand over to the release that served before, or to an earlier one, and wait for the commit"),
+        ("abort", "undo the handoff that is under way"),
+    ):
+        asking = command(name, _ask, text)
+        asking.add_argument("--no-wait", action="store_true", help="ask, and do not wait for what comes of it")
+        asking.add_argument("--wait-drain", action="store_true", help="wait until the old generation has ended, too")
+        asking.add_argument("--json", action="store_true", help="print what came of it as JSON")
+        asking.set_defaults(if_current=None, request=None, release=None, to=None)
+        if name == "upgrade":
+            which_one = "a version in the store; none: what the configuration leads to now"
+            asking.add_argument("release", nargs="?", metavar="RELEASE", help=which_one)
+        elif name == "rollback":
+            asking.add_argument("to", nargs="?", metavar="RELEASE", help=_EARLIER)
+        if name != "abort":
+            current = "refuse unless this serves: a release's id, the part before +, or its SHA-256's first digits"
+            asking.add_argument("--if-current", metavar="RELEASE", help=current)
+            same = "1 to 64 letters, digits and ._-; said again, it is the same request and has the same outcome"
+            asking.add_argument("--request-id", dest="request", metavar="ID", help=same)
+
+
+def _of_quarantines(quarantine: argparse.ArgumentParser) -> None:
+    which = "of the one to lift: its id, the part before +, or its SHA-256's first digits"
+    quarantine.add_argument("what", nargs="?", choices=("list", "lift"), default="list", help="list if not said")
+    quarantine.add_argument("release", nargs="?", metavar="ID", help=which)
+    quarantine.add_argument("--json", action="store_true", help="for machines")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -274,7 +287,12 @@ def _ask(arguments: argparse.Namespace) -> int:
     from supervisor import cli_ask  # noqa: PLC0415 - loads what draws progress
 
     client, what = _client(arguments), arguments.command
-    terms = {"if_current": arguments.if_current, "request": arguments.request, "release": arguments.release}
+    terms = {
+        "if_current": arguments.if_current,
+        "request": arguments.request,
+        "release": arguments.release,
+        "to": arguments.to,
+    }
     said = {key: value for key, value in terms.items() if value is not None}
     if arguments.no_wait:
         answer = client.call("POST", f"/v1/{what}", **said)
@@ -285,6 +303,18 @@ def _ask(arguments: argparse.Namespace) -> int:
     elif arguments.no_wait:
         print(f"asked: request {answer['request']}")
     return {"done": DONE, "rolled back": ROLLED_BACK, "refused": REFUSED}.get(answer.get("result", "done"), FAILED)
+
+
+def _quarantine(arguments: argparse.Namespace) -> int:
+    from supervisor import cli_quarantine  # noqa: PLC0415 - loads what draws tables
+
+    if (arguments.what == "lift") != (arguments.release is not None):
+        raise UsageError("say gapless quarantine list, or gapless quarantine lift ID")
+    if arguments.what == "lift":
+        cli_quarantine.lift(_client(arguments), arguments.release)
+    else:
+        cli_quarantine.show(_client(arguments), machine=arguments.json)
+    return DONE
 
 
 def _release(arguments: argparse.Namespace) -> int:

@@ -181,6 +181,12 @@ def _remarks(status: dict[str, Any]) -> list[Text]:
     if status["pending"]:
         asked = status["pending"]
         remarks.append(Text(f"next: {asked['ask']} {asked['id']}, kept until the handoff under way has ended"))
+    if status.get("runs_by") == "record":
+        remarks.append(Text("runs by the configuration recorded with its release; an upgrade goes by the file again"))
+    remarks += [
+        Text(f"in quarantine: {clean(held['id'])}, because {clean(held['because'])} (gapless quarantine)")
+        for held in status.get("quarantine", ())
+    ]
     losses = status["queue_losses"]
     if losses["reset"]:
         remarks.append(Text(f"reset in the queue of a dead generation: {losses['reset']}", style="red"))

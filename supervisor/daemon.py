@@ -18,7 +18,7 @@ from supervisor.control.desk import ABORT, KEPT, Desk
 from supervisor.control.entrance import Entrance
 from supervisor.control.explain import as_documents, explain, waiting
 from supervisor.control.server import ControlServer
-from supervisor.control.status import document
+from supervisor.control.status import document, quarantine
 from supervisor.core import effects, events
 from supervisor.core.model import Ask, Mode, Request
 from supervisor.daemon_audit import Accounts
@@ -174,8 +174,10 @@ class Daemon:
             self._engine.resume(beginning.left.state, beginning.left.event, beginning.left.effects)
         heed_signals()
         if beginning.release is not None:
-            policy = self._settings.policy
-            self._engine.post(events.Begun(at=self._engine.now(), release=beginning.release, policy=policy))
+            policy = beginning.policy or self._settings.policy
+            recalled = beginning.policy is not None
+            begun = events.Begun(at=self._engine.now(), release=beginning.release, policy=policy, recalled=recalled)
+            self._engine.post(begun)
 
     async def ended(self) -> int:
         """Wait for the end; the exit status."""
@@ -251,6 +253,7 @@ class Daemon:
             uid=peer.uid,
             pid=peer.pid,
             if_current=terms.if_current,
+            to=terms.to,
             version=terms.release,
         )
         self._telling.asked(request)
@@ -265,6 +268,22 @@ class Daemon:
             return known
         ended = [entry for entry in self._history.entries(KEPT) if entry.get("request") == request]
         return self._desk.recall(ended[-1]) if ended else None
+
+    def quarantine(self) -> list[dict[str, Any]]:
+        """The releases that are in quarantine."""
+        wall = self._clock().wall
+        return [quarantine(each, wall) for each in self._engine.state.record.quarantine]
+
+    def lift(self, name: str, peer: Peer) -> str:
+        """End the quarantine of the release of that name; its id. Raises OperatorError if there is not just one."""
+        held = self._engine.state.record.held(name)
+        if len(held) != 1:
+            known = ", ".join(each.release.id for each in self._engine.state.record.quarantine) or "none is"
+            what = "may be several" if held else "is not in quarantine"
+            raise OperatorError(f"{name} {what}: those that are: {known}")
+        _log.info("lift_asked", release=held[0].release.id, uid=peer.uid, pid=peer.pid)
+        self._engine.post(events.LiftAsked(at=self._engine.now(), release=held[0].release.id))
+        return held[0].release.id
 
     def stop(self, peer: Peer) -> None:
         """Drain and end; asked again, end now."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from supervisor.config.settings import Settings
     from supervisor.core.effects import Effect
     from supervisor.core.model import Generation, Release
+    from supervisor.core.policy import Policy
     from supervisor.daemon_given import Given
     from supervisor.daemon_store import Store
     from supervisor.engine.containment import Containment
@@ -70,6 +71,8 @@ class Beginning:
     left: Left | None = None
     release: Release | None = None
     """What is to be started if nobody serves."""
+    policy: Policy | None = None
+    """By what, if that is recorded and not configured."""
     remains: Remains | None = None
 
     def children(self) -> Iterator[tuple[Generation, Child, int | None]]:
@@ -98,13 +101,23 @@ def begin(ground: Ground) -> Beginning:
 
 
 def _anew(ground: Ground, state: State) -> Beginning:
-    release = choose(ground.settings.launch)
+    release, policy = _first(ground.settings, state)
     for each in ground.given.kept:
         let_go(each.socket)
     if ground.store is not None:
         ground.store.empty()  # until then our own addresses are in use
     listeners = open_listeners(addresses(release.launch.listen), ground.given.handed)
-    return Beginning(state=state, listeners=listeners, containment=ground.containment, release=release)
+    return Beginning(state=state, listeners=listeners, containment=ground.containment, release=release, policy=policy)
+
+
+def _first(settings: Settings, state: State) -> tuple[Release, Policy | None]:
+    """What is to be started, and by what if not by the configuration. Raises ReleaseError."""
+    release = choose(settings.launch)
+    if not state.record.quarantine:
+        return release, None
+    from supervisor.daemon_quarantine import instead_of  # noqa: PLC0415 - most services have nobody in quarantine
+
+    return instead_of(release, state.record, time.monotonic())
 
 
 def _heritage(folder: Path, ground: Ground) -> Heritage | None:
@@ -153,19 +166,22 @@ def _after(heritage: Heritage, ground: Ground, told: int) -> Beginning:
     )
     remains = take_over(heritage, estate)
     if remains.nothing:
-        state, effects = recovery.begun_anew(was, settings.policy, told, at)
+        ahead = 0.0 if heritage.same_boot else heritage.epoch - (time.time() - at)
+        state, effects = recovery.begun_anew(was, settings.policy, told, at, ahead)
         point_first(effects)
         anew = _anew(ground, state)
         return replace(anew, left=_left(was, (), at, effects)) if was.generations or effects else anew
     close_unwanted(given.handed, handed)
     state, effects = recovery.resumed(was, remains.found, at)
     _steer(remains.listeners, state)
+    first = _first(settings, state) if state.serving is None else (None, None)
     return Beginning(
         state=state,
         listeners=remains.listeners,
         containment=ground.containment,
         left=_left(was, sorted(number for number, _ in remains.children), at, effects),
-        release=choose(settings.launch) if state.serving is None else None,
+        release=first[0],
+        policy=first[1],
         remains=remains,
     )
 

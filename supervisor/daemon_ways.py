@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from supervisor.config.settings import Settings
     from supervisor.config.source import Source
     from supervisor.core.access import Admission
+    from supervisor.core.model import Release
     from supervisor.core.policy import HttpCheck, WarmUp
     from supervisor.daemon_clearance import Clearances
     from supervisor.engine.instances import Instance, Instances
@@ -71,7 +72,7 @@ class Ways:
         current: str | None = ANYWHERE
         try:
             if watch.request.ask is not Ask.UPGRADE and watch.previous is not None:
-                launch, policy = watch.previous.launch, self._engine.state.policy
+                launch, policy = watch.previous.launch, watch.policy or self._engine.state.policy
                 current = leads_to(launch)
                 release = await in_thread(recall_any, watch.previous)
             else:
@@ -82,6 +83,7 @@ class Ways:
                 self._accept(settings.admission)
                 version = watch.request.version
                 release = await in_thread(choose, launch, version) if launch.store or version else choose(launch)
+                release = await self._known(release)
                 if is_asked(watch.request.ask):
                     release, failure = await self._clearances.cleared(handoff, release, settings)
                     if failure is not None:
@@ -98,6 +100,12 @@ class Ways:
         except (OSError, RuntimeError) as refused:  # no file descriptor, no thread
             failure = Failure(Reason.BAD_RELEASE, f"the host has no means left to look at it ({refused})")
         return events.Refused(at=self._engine.now(), handoff=handoff, failure=failure, current=current)
+
+    async def _known(self, release: Release) -> Release:
+        """With its digest where some are in quarantine: it may be one of them by another name. Raises OSError."""
+        if not self._engine.state.record.quarantine or release.sha256 is not None:
+            return release
+        return replace(release, sha256=await in_thread(digest, release.path))
 
     def _refuse_what_needs_a_restart(self, new: Settings) -> None:
         old = self._running

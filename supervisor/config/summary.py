@@ -35,6 +35,7 @@ def summary(configuration: Configuration) -> list[str]:
             f"up to {_seconds(configuration.restart.longest)}"
         ),
         *_health(configuration),
+        *_rollback(configuration),
         f"stop:       {configuration.drain_signal}, and KILL after {_seconds(configuration.stop.timeout)}",
     ]
 
@@ -50,6 +51,15 @@ def _health(configuration: Configuration) -> list[str]:
     ]
     said = " or ".join(part for part in parts if part)
     return [f"replaced:   by a fresh copy when it {said}"] if said else []
+
+
+def _rollback(configuration: Configuration) -> list[str]:
+    rollback = configuration.rollback
+    if not rollback.after:
+        return []
+    lasts = f"for {_seconds(rollback.quarantine)}" if rollback.quarantine else "until that is lifted"
+    often = "once" if rollback.after == 1 else f"{rollback.after} times within {_seconds(rollback.within)}"
+    return [f"gone back:  to the last good release when it fails {often}, and not started again {lasts}"]
 
 
 def _handoff(configuration: Configuration) -> str:

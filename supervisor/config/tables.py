@@ -16,6 +16,7 @@ from supervisor.config.control import ControlTable
 from supervisor.config.gates import GateTable, PreflightTable
 from supervisor.config.health import HealthTable, RecycleTable
 from supervisor.config.releases import ReleasesTable
+from supervisor.config.rollback import RollbackTable
 from supervisor.config.service import ServiceTable
 from supervisor.core.launch import Launch, Listen
 from supervisor.core.policy import HttpCheck, Policy
@@ -181,6 +182,7 @@ class Configuration(_Table):
     stop: StopTable = StopTable()
     health: HealthTable = HealthTable()
     recycle: RecycleTable = RecycleTable()
+    rollback: RollbackTable = RollbackTable()
     releases: ReleasesTable = ReleasesTable()
     preflight: PreflightTable = PreflightTable()
     gate: list[GateTable] = Field(default_factory=list)
@@ -278,6 +280,9 @@ class Configuration(_Table):
             health_probe=self.health.asked(self._first_stream()),
             health_delay=self.health.delay,
             health_longest=self.health.longest,
+            rollback_after=self.rollback.after,
+            rollback_within=self.rollback.within,
+            rollback_quarantine=self.rollback.quarantine,
             recycle_memory=self.recycle.memory,
             recycle_age=self.recycle.age,
         )

@@ -30,6 +30,8 @@ class Terms:
     """Its id: said again, it is the same request."""
     if_current: str | None = None
     """The release that is to be serving when it is taken up."""
+    to: str | None = None
+    """The release that a rollback is to lead to."""
     release: str | None = None
     """The version in the store that is asked for."""
 
@@ -71,6 +73,12 @@ class Service(Protocol):
 
         Raises BadRequestError if the id that it is to have is that of a request for something else.
         """
+
+    def quarantine(self) -> list[dict[str, Any]]:
+        """The releases that are in quarantine."""
+
+    def lift(self, name: str, peer: Peer) -> str:
+        """End the quarantine of the release of that name; its id. Raises OperatorError if there is not just one."""
 
     def stop(self, peer: Peer) -> None:
         """Begin to stop; asked again, stop now."""
@@ -172,6 +180,20 @@ async def _events(call: Call) -> Answer:
     return Answer(200, stream=call.service.happenings())
 
 
+async def _quarantine(call: Call) -> Answer:
+    return Answer(200, {"quarantine": call.service.quarantine()})
+
+
+async def _lift(call: Call) -> Answer:
+    name = call.body.get("release")
+    if not (isinstance(name, str) and name):
+        raise BadRequestError("release is to be one: its id, the part before +, or its SHA-256's first digits")
+    try:
+        return Answer(200, {"lifted": call.service.lift(name, call.peer)})
+    except OperatorError as refused:
+        return Answer(409, {"error": str(refused)})
+
+
 async def _stop(call: Call) -> Answer:
     call.service.stop(call.peer)
     return Answer(202, {"stopping": True})
@@ -200,7 +222,7 @@ def _asking(what: str) -> Callable[[Call], Awaitable[Answer]]:
 
 def _terms(body: Mapping[str, Any]) -> Terms:
     """Raises BadRequestError."""
-    request, current = body.get("request"), body.get("if_current")
+    request, current, to = body.get("request"), body.get("if_current"), body.get("to")
     if request is not None and not (isinstance(request, str) and _ID.fullmatch(request)):
         raise BadRequestError("request is to be 1 to 64 of the letters a-z and A-Z, digits and . _ -")
     if current is not None and not (isinstance(current, str) and current):
@@ -208,7 +230,9 @@ def _terms(body: Mapping[str, Any]) -> Terms:
     release = body.get("release")
     if release is not None and not (isinstance(release, str) and release):
         raise BadRequestError("release is to be the name of a version in the store")
-    return Terms(request, current, release)
+    if to is not None and not (isinstance(to, str) and to):
+        raise BadRequestError("to is to be a release: its id, the part before +, or its SHA-256's first digits")
+    return Terms(request, current, to, release)
 
 
 _OF_A_HANDOFF = ("wait", "request", "if_current")
@@ -220,8 +244,10 @@ TABLE: tuple[Endpoint, ...] = (
     Endpoint("GET", "/v1/served", Access.OPERATOR, _served),
     Endpoint("GET", "/v1/events", Access.VIEWER, _events),
     Endpoint("POST", "/v1/upgrade", Access.OPERATOR, _asking("upgrade"), takes=(*_OF_A_HANDOFF, "release")),
-    Endpoint("POST", "/v1/rollback", Access.OPERATOR, _asking("rollback"), takes=_OF_A_HANDOFF),
+    Endpoint("POST", "/v1/rollback", Access.OPERATOR, _asking("rollback"), takes=(*_OF_A_HANDOFF, "to")),
     Endpoint("POST", "/v1/abort", Access.OPERATOR, _asking("abort"), takes=("wait",)),
+    Endpoint("GET", "/v1/quarantine", Access.VIEWER, _quarantine),
+    Endpoint("POST", "/v1/quarantine/lift", Access.OPERATOR, _lift, takes=("release",)),
     Endpoint("POST", "/v1/stop", Access.ADMIN, _stop),
     Endpoint("POST", "/v1/reexec", Access.ADMIN, _reexec),
 )

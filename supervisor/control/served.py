@@ -55,7 +55,9 @@ def _known(state: State) -> Iterator[tuple[list[str], Release, Policy | None]]:
         elif each.role in {Role.SERVING, Role.STANDBY}:
             policy = state.policy
         yield called, each.release, policy
-    if state.previous is not None:
+    for served in reversed(state.record.served):
+        yield ["previous"] if served.release == state.previous else [], served.release, served.policy
+    if state.previous is not None and state.record.found(state.previous) is None:
         yield ["previous"], state.previous, None
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from supervisor.core.model import Generation, Handoff, Release, Request, State
+    from supervisor.core.record import Quarantined
 
 
 class Figures(Protocol):
@@ -73,6 +74,9 @@ def document(
         "handoff": None if state.handoff is None else _handoff(state.handoff, wall),
         "pending": None if state.pending is None else _request(state.pending),
         "previous": None if state.previous is None else _release(state.previous),
+        "served": [_release(each.release) for each in state.record.served],
+        "runs_by": "record" if state.record.recalled else "file",
+        "quarantine": [quarantine(each, wall) for each in state.record.quarantine],
         "generations": [_generation(state, each, wall, measure(each)) for each in state.generations],
     }
 
@@ -144,6 +148,16 @@ def _generation(
 
 def _release(release: Release) -> dict[str, Any]:
     return {"id": release.id, "path": release.path, "size": release.size, "sha256": release.sha256 or None}
+
+
+def quarantine(held: Quarantined, wall: Callable[[float], float]) -> dict[str, Any]:
+    """One release that is in quarantine."""
+    return {
+        **_release(held.release),
+        "because": held.because,
+        "since": wall(held.since),
+        "until": None if held.until is None else wall(held.until),
+    }
 
 
 def _request(request: Request) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from supervisor.core import effects, events
+from supervisor.core.fallback import stuck
 from supervisor.core.health import replaced_at
 from supervisor.core.model import Life, Mode, Phase, Role
 from supervisor.core.outcome import Result
@@ -50,6 +51,7 @@ def chronicle(
         yield Happening("generation_ended", {"generation": gone, "exit": how or former[gone].last_exit})
     yield from _handoff(before, after)
     yield from _replacement(before, after, event.at)
+    yield from _record(before, after, event)
     if after.pending is not None and after.pending is not before.pending:
         yield Happening("request_kept", {"request": after.pending.id, "ask": after.pending.ask})
 
@@ -105,6 +107,24 @@ def _replacement(before: State, after: State, at: float) -> Iterator[Happening]:
     if due is not None and due != replaced_at(before) and serving is not None:
         wait = round(max(0.0, due - at), 3)
         yield Happening("replacement_due", {"generation": serving.number, "in": wait, "tried": after.replacements})
+
+
+def _record(before: State, after: State, event: events.Event) -> Iterator[Happening]:
+    was, now, serving = before.record, after.record, after.serving
+    again = now.deaths != was.deaths or not stuck(before, event.at)
+    if serving is not None and again and stuck(after, event.at):
+        about: dict[str, Value] = {"generation": serving.number, "release": serving.release.id}
+        text = "fails too often, and no release that served well can be gone back to: it is started again as ever"
+        yield Happening("no_good_release", {**about, "failures": len(now.deaths), "what": text}, grave=True)
+    former, held = ({each.release.id for each in record.quarantine} for record in (was, now))
+    for each in now.quarantine:
+        if each.release.id not in former:
+            lasts = None if each.until is None else round(each.until - each.since, 3)
+            about = {"release": each.release.id, "because": each.because, "lasts": lasts}
+            yield Happening("quarantine_began", about, grave=True)
+    for gone in sorted(former - held):
+        how = "lifted" if isinstance(event, events.LiftAsked) else "lapsed"
+        yield Happening("quarantine_ended", {"release": gone, "how": how})
 
 
 def _new_life(former: Generation, now: Generation, before: State, after: State) -> Iterator[Happening]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from supervisor.core.events import Ailing, Event, GenerationLapsed, HandoffLapsed, ReplaceDue
+from supervisor.core.events import Ailing, Event, GenerationLapsed, HandoffLapsed, QuarantineLapsed, ReplaceDue
 from supervisor.core.generation import policy_for
 from supervisor.core.health import ages_at, probed, replaced_at, watched
 from supervisor.core.model import Ask, Failure, Life, Mode, Phase, Reason, Role
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from supervisor.core.model import Generation, Handoff, Process, Release, Request, State
-    from supervisor.core.policy import HealthProbe, HttpCheck, WarmUp
+    from supervisor.core.policy import HealthProbe, HttpCheck, Policy, WarmUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class VerifyRelease(Watch):
     handoff: int
     request: Request = field(compare=False)
     previous: Release | None = field(compare=False)
+    policy: Policy | None = field(compare=False, default=None)
+    """What `previous` ran by, if that is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class DigestFile(Watch):
 
 
 def deadlines(state: State) -> Iterator[Deadline]:
-    """Every deadline that this state has: at most one a generation, one of the handoff, and one of who serves."""
+    """Every deadline that this state has: at most one a generation, one of the handoff, and a few of who serves."""
     if state.mode is Mode.LEFT:
         return
     for each in state.generations:
@@ -147,6 +149,9 @@ def deadlines(state: State) -> Iterator[Deadline]:
         yield Deadline(HandoffLapsed(at=until, due=until, handoff=handoff.number, phase=handoff.phase))
     if state.serving is not None:
         yield from _of_health(state, state.serving)
+    lasting = [each.until for each in state.record.quarantine if each.until is not None]
+    if lasting and state.mode is Mode.RUNNING:
+        yield Deadline(QuarantineLapsed(at=min(lasting), due=min(lasting)))
 
 
 def _of_health(state: State, serving: Generation) -> Iterator[Deadline]:
@@ -164,12 +169,18 @@ def watches(state: State) -> Iterator[Watch]:
         return
     handoff = state.handoff
     if handoff is not None and handoff.phase is Phase.VERIFY:
-        yield VerifyRelease(handoff.number, handoff.request, _recalled(state, handoff))
+        policy = None if handoff.goal is None else handoff.goal.policy
+        yield VerifyRelease(handoff.number, handoff.request, _recalled(state, handoff), policy)
     for each in state.generations:
         yield from _of_generation(state, each)
+    for held in state.record.quarantine:
+        if held.release.sha256 is None and all(each.release.id != held.release.id for each in state.generations):
+            yield DigestFile(held.release.id, held.release)
 
 
 def _recalled(state: State, handoff: Handoff) -> Release | None:
+    if handoff.goal is not None:
+        return handoff.goal.release
     if handoff.request.ask is not Ask.REPLACE:
         return state.previous
     predecessor = state.find(handoff.predecessor)

@@ -134,5 +134,12 @@ class Refuse(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Lifted(Effect):
+    """Tell who asked that a release is in quarantine no more."""
+
+    release: str
+
+
+@dataclass(frozen=True, slots=True)
 class End(Effect):
     """The supervisor itself is done."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from supervisor.core.model import ANYWHERE
 
 if TYPE_CHECKING:
-    from supervisor.core.model import Exit, Failure, Life, Phase, Process, Reason, Release, Request
+    from supervisor.core.ending import Exit
+    from supervisor.core.model import Failure, Life, Phase, Process, Reason, Release, Request
     from supervisor.core.policy import Policy
 
 
@@ -28,6 +29,22 @@ class Begun(Event):
 
     release: Release
     policy: Policy
+    recalled: bool = False
+    """They are recorded ones: what the configuration names is in quarantine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiftAsked(Event):
+    """Somebody wants a release to be in quarantine no longer."""
+
+    release: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineLapsed(Event):
+    """One that was to last until `due` is over."""
+
+    due: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from supervisor.core.events import Event
     from supervisor.core.model import Request
+    from supervisor.core.record import Served
     from supervisor.core.turn import Turn
 
 
@@ -63,8 +64,11 @@ END = "end"
 """Where a handoff leads that is over."""
 
 
-def begin(turn: Turn, request: Request) -> None:
-    """Take up a request. There is no other handoff, and there is a serving generation."""
+def begin(turn: Turn, request: Request, goal: Served | None = None) -> None:
+    """Take up a request. There is no other handoff, and there is a serving generation.
+
+    `goal` is what it is to go back to.
+    """
     serving = turn.state.serving
     assert serving is not None
     number = turn.state.last_handoff + 1
@@ -75,6 +79,7 @@ def begin(turn: Turn, request: Request) -> None:
             request=request,
             predecessor=serving.number,
             phase=Phase.VERIFY,
+            goal=goal,
             since=turn.at,
             phases=((Phase.VERIFY, turn.at),),
         )

@@ -11,12 +11,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from supervisor.core.policy import Policy
+from supervisor.core.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from supervisor.core.launch import Launch
     from supervisor.core.outcome import Outcome
+    from supervisor.core.record import Served
 
 
 class Role(StrEnum):
@@ -81,6 +83,8 @@ class Reason(StrEnum):
     CHECK = "its own check says no"
     GATE = "a gate says no"
     NO_PREVIOUS = "no previous release"
+    NO_SUCH_RELEASE = "no such release to go back to"
+    QUARANTINED = "in quarantine"
     SPAWN_FAILED = "could not be started"
     EXEC_FAILED = "exec failed"
     DIED = "died before it was ready"
@@ -112,24 +116,6 @@ class Failure:
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}" if self.detail else str(self.reason)
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """How a process ended: a status, a signal, or neither where the kernel no longer knows."""
-
-    status: int | None = None
-    signal: int | None = None
-    signal_name: str = ""
-    exec_failed: bool = False
-    """The process never became the server: the exec itself was refused."""
-
-    def __str__(self) -> str:
-        if self.signal is not None:
-            return f"killed by {self.signal_name or f'signal {self.signal}'}"
-        if self.status is not None:
-            return f"exit status {self.status}"
-        return "exit status unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +160,8 @@ class Ask(StrEnum):
     ROLLBACK = "rollback"
     REPLACE = "replace"
     """By a fresh copy of what serves. The service itself asks for that, and nobody else."""
+    FALLBACK = "fallback"
+    """To the last good release, from one that fails too often. It asks for that itself, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,11 +171,13 @@ class Request:
     id: str
     ask: Ask = Ask.UPGRADE
     way: str = "signal"
-    """signal or control; health or recycle, where the service itself asks"""
+    """signal or control; health, recycle or deaths, where the service itself asks"""
     uid: int | None = None
     pid: int | None = None
     if_current: str | None = None
     """The release that is to be serving when this is taken up; with another it is refused."""
+    to: str | None = None
+    """What a rollback is to lead to, by a name of it; None: to the release that served before."""
     because: str = ""
     """Why the service itself asks."""
     version: str | None = None
@@ -268,6 +258,8 @@ class Handoff:
     since: float
     until: float | None = None
     candidate: int | None = None
+    goal: Served | None = None
+    """What it is to go back to, as that is recorded."""
     release: Release | None = None
     """What the candidate is to run, as it was verified."""
     policy: Policy | None = None
@@ -299,6 +291,7 @@ class State:
     pending: Request | None = None
     previous: Release | None = None
     """The release that served before the present one."""
+    record: Record = field(default_factory=Record)
     target: int | None = None
     """The set of sockets that the kernel is known to send new connections to."""
     spoken: bool = False

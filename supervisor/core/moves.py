@@ -12,6 +12,7 @@ from supervisor.core.model import Ask, Failure, Handoff, Life, Phase, Reason, Ro
 from supervisor.core.outcome import Result
 from supervisor.core.pointing import put_back
 from supervisor.core.policy import STEER_AGAIN, probation_of
+from supervisor.core.record import Served
 from supervisor.core.retreat import go_back
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ def verified(turn: Turn, handoff: Handoff, event: Event) -> None:
     assert isinstance(event, events.Verified)
     handoff = replace(handoff, release=event.release, policy=event.policy, current=event.current)
     predecessor = predecessor_of(turn, handoff)
+    held = turn.state.record.holds(event.release)
+    if held is not None:
+        conclude(turn, handoff, Result.REFUSED, Failure(Reason.QUARANTINED, held.said(turn.at)))
+        return
     turn.emit(*put_back(handoff, predecessor.release))
     if handoff.exclusive and _other_listeners(predecessor.release, event.release):
         conclude(turn, handoff, Result.REFUSED, _NOT_EXCLUSIVELY)
@@ -149,6 +154,7 @@ def commit(turn: Turn, handoff: Handoff, event: Event) -> None:
     same_run = predecessor.release.launch == candidate.release.launch
     same = same_run and predecessor.release.same_file(candidate.release)
     same |= handoff.request.ask is Ask.REPLACE
+    _remember(turn, handoff, same=same)
     turn.state = replace(
         turn.state,
         policy=handoff.policy or turn.state.policy,
@@ -156,6 +162,20 @@ def commit(turn: Turn, handoff: Handoff, event: Event) -> None:
     )
     conclude(turn, handoff, Result.COMMITTED)
     generation.retire(turn, predecessor)
+
+
+def _remember(turn: Turn, handoff: Handoff, *, same: bool) -> None:
+    """The old one can be gone back to, with all that it ran by. A copy runs by whatever its original does."""
+    state, record, old = turn.state, turn.state.record, predecessor_of(turn, handoff).release
+    given_up = handoff.request.ask is Ask.FALLBACK
+    if not same:
+        served = Served(release=old, policy=state.policy, well=not (given_up or record.fails(state.policy, turn.at)))
+        record = record.left(served, candidate_of(turn, handoff).release)
+    if given_up:
+        record = record.put_away(old, handoff.request.because, turn.at, state.policy.rollback_quarantine)
+    if handoff.request.ask is not Ask.REPLACE:
+        record = replace(record, recalled=handoff.goal is not None)
+    turn.state = replace(state, record=record)
 
 
 def stop(turn: Turn, handoff: Handoff, event: Event) -> None:

@@ -101,6 +101,12 @@ class Policy:
     health_delay: float = 10.0
     """Before the second replacement in a row that the service itself asks for; doubled for each further one."""
     health_longest: float = 600.0
+    rollback_after: int = 3
+    """Failures of a committed release, after which the service goes back to the last good one; 0: it never does."""
+    rollback_within: float = 300.0
+    """Seconds that these may lie apart."""
+    rollback_quarantine: float = 86400.0
+    """Seconds that the one which was gone back from is not started again; 0: until somebody lifts that."""
     recycle_memory: int | None = None
     """Bytes. Who uses more is replaced by a fresh copy."""
     recycle_age: float | None = None

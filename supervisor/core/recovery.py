@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING
 from supervisor.core import events
 from supervisor.core.course import conclude
 from supervisor.core.effects import CloseSockets, Conclude, Kill, Spawn, Steer, Tell
-from supervisor.core.model import Exit, Failure, Life, Mode, Phase, Reason, Role
+from supervisor.core.ending import Exit
+from supervisor.core.model import Failure, Life, Mode, Phase, Reason, Role
 from supervisor.core.outcome import Result
 from supervisor.core.pointing import pointed, put_back
+from supervisor.core.record import Served
 from supervisor.core.step import step
 from supervisor.core.turn import Turn
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from supervisor.core.effects import Effect
     from supervisor.core.model import Generation, State
     from supervisor.core.policy import Policy
+    from supervisor.core.record import Record
 
 UNSEEN = 5.0
 """Seconds that a generation has to be seen ready, if its deadline passed while nobody looked."""
@@ -152,12 +155,26 @@ def _nobodys(state: State, found: Found) -> Iterator[Effect]:
         yield CloseSockets(sockets, migrate=all_accept, clients=True)
 
 
-def begun_anew(was: State, policy: Policy, told: int, at: float) -> tuple[State, tuple[Effect, ...]]:
-    """Nothing is left, as after the host was started again: what is known goes on, and what was under way has ended."""
+def begun_anew(
+    was: State, policy: Policy, told: int, at: float, ahead: float = 0.0
+) -> tuple[State, tuple[Effect, ...]]:
+    """Nothing is left, as after the host was started again: what is known goes on, and what was under way has ended.
+
+    `ahead`: how much more the clock shows now than the one that `was` is told by would.
+    """
     turn = Turn(replace(was, mode=Mode.RUNNING, killed=False, target=None, pending=None), at)
     if was.handoff is not None:
         conclude(turn, was.handoff, Result.ROLLED_BACK, Failure(Reason.INTERRUPTED))
     elif was.concluded is not None and was.concluded.handoff > told:
         turn.emit(*pointed(was.concluded), Conclude(was.concluded))
     anew = replace(turn.state, policy=policy, generations=(), last_generation=0, replacements=0, replace_at=None)
-    return anew, tuple(turn.effects)
+    return replace(anew, record=_of_who_served(was).moved(ahead).lapsed(at)), tuple(turn.effects)
+
+
+def _of_who_served(was: State) -> Record:
+    """Who is begun with may be another by now: whoever served in the end can be gone back to."""
+    committed = was.serving if was.handoff is None else was.find(was.handoff.predecessor)
+    if committed is None:
+        return was.record
+    well = not 0 < was.policy.rollback_after <= len(was.record.deaths)
+    return was.record.left(Served(release=committed.release, policy=was.policy, well=well), committed.release)

@@ -7,16 +7,13 @@ of it, or the service as a whole. The decisions themselves are in `generation` a
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from supervisor.core import events, generation, handoff, health
-from supervisor.core.effects import Effect, End, Refuse
+from supervisor.core import events, fallback, generation, handoff, health
+from supervisor.core.effects import Effect, End, Lifted, Refuse
 from supervisor.core.handoff import Cue
-from supervisor.core.model import Ask, Failure, Life, Mode, Phase, Reason, Request, Role, State
+from supervisor.core.model import Ask, Failure, Handoff, Life, Mode, Phase, Reason, Request, Role, State
+from supervisor.core.record import Served, ids, is_called
 from supervisor.core.turn import Turn
-
-if TYPE_CHECKING:
-    from supervisor.core.model import Release
 
 _CANDIDATE_CUES: dict[type[events.GenerationEvent], Cue] = {
     events.Spawned: Cue.SPAWNED,
@@ -57,7 +54,9 @@ def step(state: State, event: events.Event) -> tuple[State, tuple[Effect, ...]]:
         case _:
             _service(turn, event)
     health.count(turn, state)
+    fallback.count(turn, state, event)
     _take_up_pending(turn)
+    fallback.take_up(turn)
     health.take_up(turn)
     _end_when_empty(turn, state)
     return turn.state, tuple(turn.effects)
@@ -77,6 +76,8 @@ def _service(turn: Turn, event: events.Event) -> None:
             _leave(turn)
         case events.Digested():
             _digested(turn, event)
+        case events.LiftAsked() | events.QuarantineLapsed():
+            _lift(turn, event)
         case _:
             raise AssertionError(event)
 
@@ -118,13 +119,12 @@ def _health(turn: Turn, event: events.HealthEvent) -> None:
 def _begin(turn: Turn, event: events.Begun) -> None:
     if turn.state.serving is not None or turn.state.mode is not Mode.RUNNING:
         return
-    turn.state = replace(turn.state, policy=event.policy)
+    record = turn.state.record.begun(event.release, recalled=event.recalled)
+    previous = record.served[-1].release if record.served else turn.state.previous
+    turn.state = replace(turn.state, policy=event.policy, record=record, previous=previous)
     first = generation.begin(turn, release=event.release, role=Role.SERVING, policy=event.policy)
     turn.state = replace(turn.state, target=first.sockets)
 
-
-SHORTEST_DIGEST = 8
-"""Hex digits of a SHA-256 that name a release."""
 
 _STANDS_BY = frozenset({Phase.PROBATION, Phase.SETTLE})
 _GOES_BACK = frozenset({Phase.RETURN, Phase.WITHDRAW})
@@ -149,11 +149,13 @@ def _is_known(state: State, request: Request) -> bool:
 def _keep_or_join(turn: Turn, event: events.Asked) -> None:
     """A rollback is taken up at once where the old generation stands by or the way back is under way.
 
-    Not where a copy replaces what ails: the release that served before is neither of the two.
+    Not where the service itself asks: of a copy that replaces what ails neither is the release that served before, and
+    a fallback has just been begun because the old one fails.
     """
     under_way, request = turn.state.handoff, event.request
     back = under_way is not None and request.ask is Ask.ROLLBACK and under_way.phase in _STANDS_BY | _GOES_BACK
-    back = back and under_way is not None and under_way.request.ask is not Ask.REPLACE
+    back = back and under_way is not None and under_way.request.ask in {Ask.UPGRADE, Ask.ROLLBACK}
+    back = back and _leads_to(turn.state, under_way, request.to)
     if under_way is None or not back:
         _displace_pending(turn, request)
         turn.state = replace(turn.state, pending=request)
@@ -163,21 +165,20 @@ def _keep_or_join(turn: Turn, event: events.Asked) -> None:
         handoff.step(turn, Cue.ABORT, event)
 
 
+def _leads_to(state: State, under_way: Handoff | None, name: str | None) -> bool:
+    """Whether to undo the handoff under way is to go back to the release of that name; None: whichever it is."""
+    found = None if under_way is None else state.find(under_way.predecessor)
+    return found is not None and (name is None or is_called(found.release, name))
+
+
 def _is_met(turn: Turn, request: Request) -> bool:
     """Whether the release is current that is to be, at the moment when a request is taken up. If not, it is refused."""
     serving = turn.state.serving
     assert serving is not None
-    if request.if_current is None or _is_called(serving.release, request.if_current):
+    if request.if_current is None or is_called(serving.release, request.if_current):
         return True
     turn.emit(Refuse(request, Failure(Reason.NOT_CURRENT, f"{serving.release.id} is, and not {request.if_current}")))
     return False
-
-
-def _is_called(release: Release, name: str) -> bool:
-    """Whether a name means this release: its id, the id's part before `+`, or the beginning of its digest."""
-    if name in {release.id, release.id.partition("+")[0]}:
-        return True
-    return len(name) >= SHORTEST_DIGEST and (release.sha256 or "").startswith(name.lower())
 
 
 def _displace_pending(turn: Turn, by: Request) -> None:
@@ -197,10 +198,29 @@ def _take_up_pending(turn: Turn) -> None:
     turn.state = replace(state, pending=None)
     if not _is_met(turn, request):
         return
-    if request.ask is Ask.ROLLBACK and state.previous is None:
-        turn.emit(Refuse(request, Failure(Reason.NO_PREVIOUS, "nothing served before the present release")))
+    goal = _goal(state, request) if request.ask is Ask.ROLLBACK else None
+    if isinstance(goal, Failure):
+        turn.emit(Refuse(request, goal))
         return
-    handoff.begin(turn, request)
+    handoff.begin(turn, request, goal)
+
+
+def _goal(state: State, request: Request) -> Served | Failure:
+    """What a rollback leads to, as it is recorded; or why to nothing."""
+    if request.to is None and state.previous is None:
+        return Failure(Reason.NO_PREVIOUS, "nothing served before the present release")
+    if request.to is None and state.previous is not None:
+        return state.record.found(state.previous) or Served(release=state.previous, policy=state.policy)
+    name = request.to or ""
+    meant = state.record.called(name)
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        return Failure(Reason.NO_SUCH_RELEASE, f"{name} may be any of {ids(meant)}: say which")
+    if state.serving is not None and is_called(state.serving.release, name):
+        return Failure(Reason.NO_SUCH_RELEASE, f"{name} serves now")
+    known = f"those are {ids(state.record.served)}" if state.record.served else "there are none"
+    return Failure(Reason.NO_SUCH_RELEASE, f"{name} is none of the releases that have served and are kept; {known}")
 
 
 def _abort(turn: Turn, event: events.AbortAsked) -> None:
@@ -263,9 +283,22 @@ def _digested(turn: Turn, event: events.Digested) -> None:
     for each in turn.state.generations:
         if each.release.id == event.release:
             turn.put(replace(each, release=replace(each.release, sha256=event.sha256)))
+    turn.state = replace(turn.state, record=turn.state.record.digested(event.release, event.sha256))
     previous = turn.state.previous
     if previous is not None and previous.id == event.release:
         turn.state = replace(turn.state, previous=replace(previous, sha256=event.sha256))
+
+
+def _lift(turn: Turn, event: events.LiftAsked | events.QuarantineLapsed) -> None:
+    state, record = turn.state, turn.state.record
+    if isinstance(event, events.QuarantineLapsed) and state.mode is not Mode.RUNNING:
+        return
+    lifted = record.lifted(event.release) if isinstance(event, events.LiftAsked) else record.lapsed(event.due)
+    if lifted.quarantine == record.quarantine:
+        return
+    turn.state = replace(state, record=lifted)
+    if isinstance(event, events.LiftAsked):
+        turn.emit(Lifted(event.release))
 
 
 def _end_when_empty(turn: Turn, before: State) -> None:

@@ -12,14 +12,14 @@ from functools import cache
 from types import MappingProxyType, NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
-from supervisor.core import launch, model, outcome, policy
+from supervisor.core import launch, model, outcome, policy, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     Tables = Mapping[type, Sequence[Any]]
 
-_NAMES = {**vars(model), **vars(launch), **vars(policy), **vars(outcome)}
+_NAMES = {**vars(model), **vars(launch), **vars(policy), **vars(outcome), **vars(record)}
 """Where the fields' types are looked up: a module of the core imports some of them for the type checker alone."""
 
 _NO_TABLES: Tables = MappingProxyType({})

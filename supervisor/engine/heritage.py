@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from supervisor.core.model import Release, State
+from supervisor.core.record import Served
 from supervisor.engine.codec import decoded
 from supervisor.engine.journal import FORMAT, NAME, boot_id
 from supervisor.linux.past import Entry
@@ -33,6 +35,8 @@ class Heritage:
     """The pid of who wrote it."""
     same_boot: bool
     """If not, none of the processes that it speaks of is there any more."""
+    epoch: float
+    """When the clock that it is told by began, in seconds since 1970. Another boot has another clock."""
     sets: Mapping[int, Mapping[str, int]]
     """The inodes of each set, by listener."""
     listeners: tuple[Listened, ...]
@@ -53,7 +57,8 @@ def read(folder: Path) -> Heritage | None:
         return None
     except OSError as refused:
         raise UnreadableError(f"{path} cannot be read: {refused.strerror}") from refused
-    found = next((each for line in reversed(lines) if (each := _parsed(line)) is not None), None)
+    whole = (each for line in reversed(lines) if (each := _parsed(line)) is not None)
+    found = next(whole, None)
     if found is None:
         raise UnreadableError(f"{path} is damaged: no line of it is whole")
     number = found.get("format")
@@ -61,7 +66,7 @@ def read(folder: Path) -> Heritage | None:
         newer = isinstance(number, int) and number > FORMAT
         raise UnreadableError(f"{path} is of {'a newer' if newer else 'another'} version (format {number!r})")
     try:
-        return _heritage(found)
+        return _heritage(found, next((each["served"] for each in chain([found], whole) if "served" in each), []))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as odd:
         raise UnreadableError(f"{path} is damaged: {odd}") from odd
 
@@ -74,12 +79,15 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _heritage(found: Mapping[str, Any]) -> Heritage:
+def _heritage(found: Mapping[str, Any], served: object) -> Heritage:
     releases = [decoded(Release, each, f"releases.{at}") for at, each in enumerate(found["releases"])]
+    state = decoded(State, found["state"], "state", {Release: releases})
+    had = decoded(tuple[Served, ...], served, "served")
     return Heritage(
-        state=decoded(State, found["state"], "state", {Release: releases}),
+        state=replace(state, record=replace(state.record, served=had)),
         supervisor=int(found["supervisor"]["pid"]),
         same_boot=found["boot"] == boot_id(),
+        epoch=float(found["written"]) - float(found.get("clock", 0.0)),
         sets={
             int(number): {str(name): int(inode) for name, inode in each.items()}
             for number, each in found["sets"].items()

@@ -5,12 +5,14 @@ file (temporary, synced, renamed); what must outlive only the supervisor is a li
 Format 2, a line is a JSON object:
 
 * `format`, `service`, `boot` (kernel.random.boot_id: a journal of another boot speaks of processes that are no more),
-* `supervisor`: pid and start ticks of the writer, `written`: seconds since 1970,
+* `supervisor`: pid and start ticks of the writer, `written`: seconds since 1970, `clock`: what the state's clock said,
 * `sets`: for each set the inode of its socket on each listener, by name and in the order of the configuration,
 * `listeners`: for each its sockets (number, inode, fd) in the order of their indexes, and whose the anchor is,
 * `pipes`: the inodes of the readiness pipes that are open, by generation and run,
 * `state`: `core.model.State`, field by field, with the number of a release in place of each release,
-* `releases`: those. The server's whole environment is in each, and all generations may be of one.
+* `releases`: those. The server's whole environment is in each, and all generations may be of one,
+* `served`: in place of `state.record.served`, with whole releases. It is much, and changes with a commit alone: a line
+  that has none means what the one before has.
 
 What reads it is `heritage`.
 """
@@ -21,6 +23,7 @@ import errno
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from supervisor.core.model import State
+    from supervisor.core.record import Served
 
 FORMAT = 2
 NAME = "journal.json"
@@ -66,6 +70,8 @@ class Journal:
         self._whereabouts = whereabouts
         self._file = -1
         self._lines = 0
+        self._served: tuple[Served, ...] = ()
+        self._served_text = "[]"
         self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._boot = boot_id()
         self._supervisor = {"pid": os.getpid(), "start_ticks": start_ticks(os.getpid())}
@@ -76,9 +82,10 @@ class Journal:
         A disk that refuses does not stop the service: the fault is logged when it begins and when it ends, and told
         by `fault` in between.
         """
-        line = self._line(state)
+        begin = synced or self._file < 0 or self._lines >= _MOST_LINES
+        line = self._line(state, whole=begin)
         try:
-            if synced or self._file < 0 or self._lines >= _MOST_LINES:
+            if begin:
                 self._replace(line)
             else:
                 _write(self._file, line)
@@ -117,8 +124,11 @@ class Journal:
         self._leave_file()
         self._file, self._lines = file, 1
 
-    def _line(self, state: State) -> bytes:
+    def _line(self, state: State, *, whole: bool) -> bytes:
         """`releases` comes last: what is in it is known when all before it has been put into words."""
+        served, changed = state.record.served, state.record.served is not self._served
+        if changed:
+            self._served, self._served_text = served, json.dumps(served, default=plain)
         releases: dict[Release, int] = {}
 
         def default(value: object) -> object:
@@ -130,12 +140,14 @@ class Journal:
             "boot": self._boot,
             "supervisor": self._supervisor,
             "written": time.time(),
+            "clock": time.monotonic(),
             **self._whereabouts(),
-            "state": state,
+            "state": replace(state, record=replace(state.record, served=())),
         }
         said = json.dumps(head, default=default)
         table = json.dumps({"releases": list(releases)}, default=plain)
-        return f"{said[:-1]}, {table[1:]}\n".encode()
+        more = f'"served": {self._served_text}, ' if whole or changed else ""
+        return f"{said[:-1]}, {more}{table[1:]}\n".encode()
 
     def _fail(self, fault: str) -> None:
         if self.fault is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from supervisor.core import due, events
-from supervisor.core.model import Exit
+from supervisor.core.ending import Exit
 from supervisor.engine.mending import mend
 from supervisor.linux import process
 from supervisor.linux.shared import SharedListener

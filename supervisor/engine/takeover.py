@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
+    from supervisor.core.ending import Exit
     from supervisor.core.launch import Listen
-    from supervisor.core.model import Exit, Generation
+    from supervisor.core.model import Generation
     from supervisor.engine.containment import Containment
     from supervisor.engine.heritage import Heritage, Listened
     from supervisor.linux.address import Socket

@@ -86,6 +86,15 @@ class Pretended:
         self.terms.append(terms)
         return request, self.desk.wait(request, what)
 
+    def quarantine(self) -> list[dict[str, Any]]:
+        return [{"id": "v2+1"}]
+
+    def lift(self, name: str, peer: Peer) -> str:
+        assert peer.pid == os.getpid()
+        if name != "v2":
+            raise OperatorError(f"{name} is not in quarantine")
+        return "v2+1"
+
     def stop(self, peer: Peer) -> None:
         self.peers.append(peer)
         self.stopped += 1

@@ -63,6 +63,8 @@ def test_every_state_explains_itself_and_names_every_deadline(start: Start) -> N
         assert told
         sentences = " ".join(each.why for each in told)
         for deadline in deadlines(state):
+            if isinstance(deadline.event, events.QuarantineLapsed):
+                continue  # nothing waits for that
             if isinstance(deadline.event, events.Ailing) and waiting(state, CLOCK, {}):
                 continue  # that it will get too old is told where there is nothing else to be told
             due = deadline.event.at

@@ -76,6 +76,8 @@ def _check_forget(world: World, effect: effects.Forget) -> None:
 
 
 def _check_spawn(world: World, effect: effects.Spawn) -> None:
+    held = {each.release.path for each in world.state.record.quarantine}
+    assert effect.release.path not in held, "what is in quarantine is not started"
     assert world.state.mode is Mode.RUNNING, "nothing is started on the way out"
     assert all(number != effect.generation for number, _ in world.alive), "a generation has one process"
     spawned = world.state.find(effect.generation)
@@ -179,6 +181,9 @@ def _check_conclude(before: World, world: World, effect: effects.Conclude) -> No
         standby = before.state.find(outcome.from_generation)
         assert standby is not None
         assert standby.role is Role.STANDBY, "the old one stood by until the commit"
+        if outcome.request.ask is Ask.FALLBACK:
+            held = [each.release.path for each in world.state.record.quarantine]
+            assert outcome.from_release.path in held, "who was gone back from is in quarantine"
 
 
 def _check_kept(before: World, outcome: Outcome) -> None:
@@ -329,6 +334,8 @@ def check_change(before: World, after: World, event: events.Event) -> None:
         _check_served(before, after, old.handoff)
     _check_way_back(before, after, event)
     _check_replacement(before, after, event)
+    _check_failures(before, event, old.record.deaths, new.record.deaths)
+    _check_fallback(before, after)
     for each in old.generations:
         _check_gone(before, after, each, event)
 
@@ -356,6 +363,33 @@ def _check_replacement(before: World, after: World, event: events.Event) -> None
     assert ill.life is Life.READY, "only who serves is replaced"
     due = isinstance(event, events.ReplaceDue) or (old.handoff and old.handoff.request.ask is not Ask.REPLACE)
     assert old.replace_at is None or due, "a replacement waits for its time"
+
+
+def _check_failures(before: World, event: events.Event, old: tuple[float, ...], new: tuple[float, ...]) -> None:
+    """Who is told to end, or is on trial, does not fail."""
+    assert len(new) <= max(len(old), before.state.policy.rollback_after), "only so many failures are kept"
+    if len(new) <= len(old):
+        return
+    assert isinstance(event, (events.Exited, events.Ailing)), "only who dies or hangs fails"
+    found, handoff = before.state.find(event.generation), before.state.handoff
+    assert found is not None
+    assert found.role in {Role.SERVING, Role.STANDBY}, "who is told to end may end"
+    assert not before.state.gives_way(found), "who is told to end may end"
+    assert handoff is None or handoff.candidate != event.generation, "who is on trial has not been committed"
+
+
+def _check_fallback(before: World, after: World) -> None:
+    """When the service goes back by itself."""
+    old, new = before.state, after.state
+    if new.handoff is None or new.last_handoff == old.last_handoff or new.handoff.request.ask is not Ask.FALLBACK:
+        return
+    serving, goal = new.find(new.handoff.predecessor), new.handoff.goal
+    assert serving is not None
+    assert goal is not None
+    assert len(new.record.deaths) >= new.policy.rollback_after > 0, "only who fails too often is gone back from"
+    assert goal.release.path != serving.release.path, "to go back is to go to another"
+    assert goal.release.id not in after.left, "nobody goes back to who was gone back from"
+    assert serving.release.id not in after.left, "each is gone back from once"
 
 
 def _check_way_back(before: World, after: World, event: events.Event) -> None:

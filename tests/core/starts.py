@@ -6,9 +6,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from supervisor.core import events
-from supervisor.core.model import Ask, Exit, Failure, Process, Reason, Request
+from supervisor.core.ending import Exit
+from supervisor.core.model import Ask, Failure, Process, Reason, Request
+from supervisor.core.record import Served
 from tests.core.invariants import take
-from tests.core.world import EXCLUSIVE, GUARDED, NO_PROBATION, POLICY, RELEASES, WATCHED, Bounds, World
+from tests.core.world import (
+    EXCLUSIVE,
+    GUARDED,
+    NO_PROBATION,
+    OLDER,
+    POLICY,
+    RELEASES,
+    WARY,
+    WATCHED,
+    Bounds,
+    World,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,6 +191,51 @@ def replacing_exclusively() -> World:
     return take(world, events.Verified(at=0.0, handoff=1, release=only.release, policy=WATCHED_ALONE))
 
 
+def succeeded(policy: Policy = WARY) -> World:
+    """The second release serves, and of the first nobody is left."""
+    return dies(quiet(lapsed(shifted(serving(policy), policy)), 1), 1)
+
+
+def falling_back(policy: Policy = WARY) -> World:
+    """It has failed once too often."""
+    return dies(succeeded(policy), 2)
+
+
+def fell_back(policy: Policy = WARY) -> World:
+    """The first one serves again, and the second is in quarantine."""
+    world = falling_back(policy)
+    world = take(world, events.Verified(at=0.0, handoff=2, release=RELEASES[0], policy=policy))
+    return lapsed(up(world, 3))
+
+
+def kept_while_failing() -> World:
+    """An upgrade is under way, another is asked for, and who serves has failed once too often."""
+    world = take(asked(succeeded()), events.Asked(at=0.0, request=Request(id="kept")))
+    return replace(dies(world, 2), asked=0)
+
+
+def with_an_older_one(world: World) -> World:
+    """There has been another release before."""
+    record = world.state.record
+    older = Served(release=OLDER, policy=world.state.policy)
+    return replace(world, state=replace(world.state, record=replace(record, served=(older, *record.served))))
+
+
+WARY_ALONE = replace(WARY, exclusive=True)
+WARY_WATCHED = replace(WATCHED, rollback_after=2)
+
+
+def wary_alone() -> World:
+    """As `succeeded`, of a server that cannot run twice."""
+    world = up(dies(verified(asked(replace(serving(WARY_ALONE), alone=True)), WARY_ALONE), 1), 2)
+    return lapsed(world)
+
+
+KEPT_WARY = Bounds(asks=1, found=((RELEASES[1], WARY),))
+LIFTED_WARY = Bounds(asks=2, found=((RELEASES[1], WARY),))
+KEPT_WARY_ALONE = Bounds(asks=1, found=((RELEASES[1], WARY_ALONE),))
+KEPT_WARY_WATCHED = Bounds(asks=1, found=((RELEASES[1], WARY_WATCHED),))
+
 KEPT_GUARDED = Bounds(asks=1, found=((RELEASES[1], GUARDED),))
 KEPT_WATCHED = Bounds(asks=1, found=((RELEASES[1], WATCHED),))
 GUARDED_ALONE = Bounds(asks=1, found=((RELEASES[1], WATCHED_ALONE),))
@@ -215,4 +273,9 @@ STARTS = (
     Start("guarded, replacing", replacing, 8, KEPT_GUARDED, 15_000),
     Start("guarded, in probation", guarded_on_probation, 8, KEPT_WATCHED, 11_000),
     Start("guarded, replacing exclusively", replacing_exclusively, 8, GUARDED_ALONE, 800),
+    Start("wary", succeeded, 8, KEPT_WARY, 1),
+    Start("wary, falling back", falling_back, 8, KEPT_WARY, 1),
+    Start("wary, fell back", lambda: with_an_older_one(fell_back()), 8, LIFTED_WARY, 1),
+    Start("wary, exclusively", wary_alone, 8, KEPT_WARY_ALONE, 1),
+    Start("wary, watched", lambda: succeeded(WARY_WATCHED), 8, KEPT_WARY_WATCHED, 1),
 )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from supervisor.core import events, handoff
+from supervisor.core.fallback import stuck
 from supervisor.core.health import replaced_at
 from supervisor.core.model import Ask, Life, Mode, Phase, Role
 from supervisor.core.step import step
@@ -21,7 +22,7 @@ from tests.core.explore import Explored, explore
 from tests.core.invariants import take
 from tests.core.kind import calm, finished, kindness, onward, stubbornness
 from tests.core.starts import STARTS, Start
-from tests.core.world import Bounds, World
+from tests.core.world import RELEASES, Bounds, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +82,10 @@ def _replaces(world: World) -> bool:
     return world.state.handoff is not None and world.state.handoff.request.ask is Ask.REPLACE
 
 
+def _falls_back(world: World) -> bool:
+    return world.state.handoff is not None and world.state.handoff.request.ask is Ask.FALLBACK
+
+
 def _lent(world: World) -> bool:
     return any(world.state.lent(each) for each in world.state.generations)
 
@@ -134,6 +139,17 @@ CENSUS: dict[str, Callable[[World], bool]] = {
         _phase(it) is Phase.WITHDRAW and any(not each.health.fit for each in it.state.generations)
     ),
     "one that ails and is drained": lambda it: any(not each.health.fit for each in it.state.with_role(Role.DRAINING)),
+    "a fallback that is committed in a moment": lambda it: _falls_back(it) and _phase(it) is Phase.PROBATION,
+    "a fallback from one that has been started again": lambda it: (
+        _falls_back(it) and _phase(it) is Phase.READY and _predecessor_life(it) is Life.READY
+    ),
+    "a request kept while the service goes back": lambda it: _falls_back(it) and it.state.pending is not None,
+    "two in quarantine": lambda it: len(it.state.record.quarantine) > 1,
+    "one that was in quarantine and is on trial again": lambda it: (
+        it.left == {"b"} and any(each.release == RELEASES[1] for each in it.state.with_role(Role.CANDIDATE))
+    ),
+    "nobody to go back to": lambda it: stuck(it.state, 0.0),
+    "one that cannot be had": lambda it: any(not each.well for each in it.state.record.served) and not it.left,
     "stopping with three": lambda it: it.state.mode is Mode.STOPPING and len(it.state.generations) > 2,
     "stopped": finished,
     "left": lambda it: it.state.mode is Mode.LEFT,

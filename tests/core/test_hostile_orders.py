@@ -9,7 +9,8 @@ import pytest
 
 from supervisor.core import effects, events, policy
 from supervisor.core.due import deadlines
-from supervisor.core.model import Ask, Exit, Life, Phase, Request
+from supervisor.core.ending import Exit
+from supervisor.core.model import Ask, Life, Phase, Request
 from supervisor.core.policy import Policy
 from supervisor.core.step import step
 from tests.core.invariants import take, watched

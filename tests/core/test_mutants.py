@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from supervisor.core import due, events, generation, handoff, health, moves, retreat
+from supervisor.core import due, events, fallback, generation, handoff, health, moves, retreat
 from supervisor.core import step as step_module
 from supervisor.core.effects import CloseSockets, Conclude, Kill, LetGo, Refuse, Spawn, Steer
 from supervisor.core.handoff import Cue, Move
 from supervisor.core.model import Ask, Failure, Handoff, Life, Phase, Reason, Request, Role, State
+from supervisor.core.record import Record, Served
 from supervisor.core.turn import Turn
 from tests.core import starts
 from tests.core.explore import InvariantError, explore
 from tests.core.kind import calm, kindness, onward
-from tests.core.world import NO_PROBATION, POLICY, RELEASES, Bounds
+from tests.core.world import NO_PROBATION, POLICY, RELEASES, WARY, Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,8 +223,8 @@ def forget_the_pending(patch: Patch) -> None:
 
 
 def start_what_was_never_verified(patch: Patch) -> None:
-    def begin(turn: Turn, request: Request) -> None:
-        original(turn, request)
+    def begin(turn: Turn, request: Request, goal: Served | None = None) -> None:
+        original(turn, request, goal)
         generation.begin(turn, release=RELEASES[1], role=Role.CANDIDATE, policy=POLICY)
 
     original = handoff.begin
@@ -231,8 +232,8 @@ def start_what_was_never_verified(patch: Patch) -> None:
 
 
 def tell_before_it_is_verified(patch: Patch) -> None:
-    def begin(turn: Turn, request: Request) -> None:
-        original(turn, request)
+    def begin(turn: Turn, request: Request, goal: Served | None = None) -> None:
+        original(turn, request, goal)
         old = turn.state.serving
         if old is not None:
             generation.give_way(turn, old)
@@ -348,6 +349,49 @@ def go_back_to_one_that_ails(patch: Patch) -> None:
     move(patch, Phase.PROBATION, Cue.AILING, retreat.go_back)
 
 
+def start_what_is_in_quarantine(patch: Patch) -> None:
+    patch.setattr(Record, "holds", lambda *_: None)
+
+
+def leave_it_at_large(patch: Patch) -> None:
+    patch.setattr(Record, "put_away", lambda record, *_: record)
+
+
+def go_back_to_anybody(patch: Patch) -> None:
+    patch.setattr(Record, "ways_back", lambda record, _: tuple(reversed(record.served)))
+
+
+def go_back_at_once(patch: Patch) -> None:
+    patch.setattr(Record, "fails", lambda record, *_: bool(record.deaths))
+
+
+def take_every_end_for_a_failure(patch: Patch) -> None:
+    patch.setattr(fallback, "_is_committed", lambda *_: True)
+
+
+def remember_every_failure(patch: Patch) -> None:
+    def count(turn: Turn, before: State, event: Event) -> None:
+        original(turn, before, event)
+        if isinstance(event, events.Exited):
+            record = replace(turn.state.record, deaths=(*turn.state.record.deaths, turn.at))
+            turn.state = replace(turn.state, record=record)
+
+    original = fallback.count
+    patch.setattr(fallback, "count", count)
+
+
+def go_back_before_who_has_asked(patch: Patch) -> None:
+    def take_up(turn: Turn) -> None:
+        kept = turn.state.pending
+        if kept is not None and turn.state.handoff is None and turn.state.record.deaths:
+            turn.emit(Refuse(kept, Failure(Reason.DISPLACED)))
+            turn.state = replace(turn.state, pending=None)
+        original(turn)
+
+    original = step_module._take_up_pending
+    patch.setattr(step_module, "_take_up_pending", take_up)
+
+
 def beside_a_candidate() -> World:
     """Clients wait in the queue of one that drains, while a candidate is on its way."""
     return starts.verified(starts.asked(starts.lapsed(starts.shifted(starts.serving()))))
@@ -409,6 +453,13 @@ MUTANTS: tuple[tuple[Break, Callable[[], World], str], ...] = (
     (replace_by_another_release, lambda: starts.ails(starts.guarded(), 1), "a replacement is of the same release"),
     (replace_who_is_well, starts.guarded, "only who ails is replaced"),
     (go_back_to_one_that_ails, starts.replaced_on_probation, "who ails is not given up for another who does"),
+    (start_what_is_in_quarantine, starts.fell_back, "what is in quarantine is not started"),
+    (leave_it_at_large, starts.falling_back, "who was gone back from is in quarantine"),
+    (go_back_to_anybody, starts.fell_back, "nobody goes back to who was gone back from"),
+    (go_back_at_once, lambda: starts.succeeded(starts.WARY_WATCHED), "only who fails too often is gone back from"),
+    (take_every_end_for_a_failure, lambda: starts.shifted(starts.succeeded(), WARY), "who is on trial"),
+    (remember_every_failure, starts.fell_back, "only so many failures are kept"),
+    (go_back_before_who_has_asked, starts.kept_while_failing, "nobody is displaced by the service itself"),
     (a_set_of_its_own, starts.yielding, "clients wait for whoever comes"),
 )
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from supervisor.core import events, policy
-from supervisor.core.model import Ask, Exit, Failure, Life, Mode, Reason, Request, Role
+from supervisor.core.ending import Exit
+from supervisor.core.model import Ask, Failure, Life, Mode, Reason, Request, Role
 from supervisor.core.policy import KILL_AGAIN, Policy
 from tests.core.invariants import take
 from tests.core.kind import calm, finished, first_deadline, kindness, onward, stubbornness
@@ -41,6 +42,8 @@ policies = st.builds(
     watchdog=st.sampled_from([None, 1.0]),
     recycle_age=st.sampled_from([None, 10.0]),
     ready_timeout=st.sampled_from([0.1, 30.0]),
+    rollback_after=st.integers(0, 3),
+    rollback_quarantine=st.sampled_from([0.0, 50.0]),
 )
 
 
@@ -81,6 +84,7 @@ def _wishes(now: Moment) -> list[events.Event]:
         events.AbortAsked(at=0.0, request=Request(id=name)),
         events.Digested(at=0.0, release="a", sha256="0" * 64),
     ]
+    wishes += [events.LiftAsked(at=0.0, release=each.release.id) for each in now.world.state.record.quarantine]
     for each in now.world.state.generations:
         wishes += [
             events.Ailing(at=0.0, generation=each.number, run=each.run, failure=Failure(reason))

@@ -9,6 +9,7 @@ import pytest
 
 from supervisor.core import events, recovery
 from supervisor.core.model import Mode, Role, State
+from supervisor.core.record import Record, Served
 from tests.core.crash import Wreck, fates, found, succeeded, wrecks
 from tests.core.explore import explore
 from tests.core.invariants import check
@@ -99,7 +100,8 @@ def test_a_stop_that_was_cut_short_leaves_room_for_a_new_first_generation() -> N
 def test_after_the_end_of_all_what_is_known_goes_on() -> None:
     was = shifted(serving()).state
     state, wanted = recovery.begun_anew(was, POLICY, told=0, at=9.0)
-    assert state == replace(State(), policy=POLICY, last_handoff=1, concluded=state.concluded, spoken=was.spoken)
+    begun = replace(State(), policy=POLICY, last_handoff=1, concluded=state.concluded, spoken=was.spoken)
+    assert state == replace(begun, record=Record(served=(Served(release=RELEASES[0], policy=POLICY),)))
     assert [type(each).__name__ for each in wanted] == ["Conclude"]
     assert state.concluded is not None
     assert state.concluded.to_release == RELEASES[1]

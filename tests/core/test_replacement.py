@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from supervisor.core import events, recovery
-from supervisor.core.model import Ask, Exit, Failure, Phase, Process, Reason, Request, State
+from supervisor.core.ending import Exit
+from supervisor.core.model import Ask, Failure, Phase, Process, Reason, Request, State
 from supervisor.core.policy import Policy
 from supervisor.core.step import step
 from tests.core.world import RELEASES

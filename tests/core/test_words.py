@@ -7,7 +7,8 @@ import pytest
 from supervisor.core import events
 from supervisor.core.due import deadlines
 from supervisor.core.effects import Refuse
-from supervisor.core.model import Exit, Failure, Reason, Request
+from supervisor.core.ending import Exit
+from supervisor.core.model import Failure, Reason, Request
 from supervisor.core.step import step
 from tests.core.invariants import take
 from tests.core.starts import asked, begun, crashed, dies, lapsed, serving, shifted, up, verified

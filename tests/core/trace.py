@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from supervisor.core import effects, events
 from supervisor.core.due import deadlines
-from supervisor.core.model import Ask, Exit, Failure, Process, Reason, Request
+from supervisor.core.ending import Exit
+from supervisor.core.model import Ask, Failure, Process, Reason, Request
 from tests.core.invariants import watched
 from tests.core.world import EXCLUSIVE, NO_PROBATION, POLICY, RELEASES, WATCHED, World
 

@@ -24,21 +24,26 @@ from supervisor.core.due import (
     deadlines,
     watches,
 )
+from supervisor.core.ending import Exit
 from supervisor.core.generation import policy_for
 from supervisor.core.launch import Launch
-from supervisor.core.model import Ask, Exit, Failure, Process, Reason, Release, Request, State
+from supervisor.core.model import Ask, Failure, Process, Reason, Release, Request, State
+from supervisor.core.outcome import Result
 from supervisor.core.policy import HealthProbe, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from supervisor.core.model import Generation, Handoff
+    from supervisor.core.outcome import Outcome
+    from supervisor.core.record import Record
 
-POLICY = Policy(probation=5.0, drain_limit=2, restart_limit=2)
+POLICY = Policy(probation=5.0, drain_limit=2, restart_limit=2, rollback_after=0)
 NO_PROBATION = replace(POLICY, probation=0.0)
 EXCLUSIVE = replace(POLICY, exclusive=True)
 GUARDED = replace(POLICY, watchdog=30.0, health_probe=HealthProbe(), recycle_memory=1 << 30, recycle_age=86400.0)
 WATCHED = replace(POLICY, watchdog=30.0)
+WARY = replace(POLICY, rollback_after=1)
 
 
 def release(name: str) -> Release:
@@ -48,6 +53,7 @@ def release(name: str) -> Release:
 
 
 RELEASES = (release("a"), release("b"))
+OLDER = release("older")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,8 @@ class World:
     owed: frozenset[str] = frozenset()
     """Requests for a handoff that nobody has heard the end of."""
     asked: int = 0
+    left: frozenset[str] = frozenset()
+    """Releases that the service has gone back from by itself, and that nobody has asked for since."""
     alone: bool = False
     """Every configuration of it is exclusive."""
     ended: bool = False
@@ -89,7 +97,8 @@ class World:
         generations = tuple(_timeless(each) for each in state.generations)
         handoff = None if state.handoff is None else _handoff_timeless(state.handoff)
         same = handoff is state.handoff and all(map(operator.is_, generations, state.generations))
-        if same and state.concluded is None and not state.replacements and not state.replace_at:
+        record = _record_timeless(state.record)
+        if same and record is state.record and not (state.concluded or state.replacements or state.replace_at):
             return self
         return replace(
             self,
@@ -97,6 +106,7 @@ class World:
                 state,
                 generations=generations,
                 handoff=handoff,
+                record=record,
                 concluded=None,
                 replacements=0,
                 replace_at=None if state.replace_at is None else 0.0,
@@ -123,7 +133,7 @@ class World:
                 return self._quiet(event)
             case events.Asked():
                 return replace(self, asked=self.asked + 1, owed=self.owed | {event.request.id})
-            case events.AbortAsked() | events.StopAsked() | events.LeaveAsked():
+            case events.AbortAsked() | events.StopAsked() | events.LeaveAsked() | events.LiftAsked():
                 return replace(self, asked=self.asked + 1)
             case _:
                 return self
@@ -158,13 +168,20 @@ class World:
             case effects.Conclude():
                 undone = effect.outcome.undone_by
                 heard = {effect.outcome.request.id} | ({undone.id} if undone else set())
-                return replace(self, owed=self.owed - heard)
+                return replace(self, owed=self.owed - heard, left=self._left(effect.outcome))
             case effects.Refuse():
                 return replace(self, owed=self.owed - {effect.request.id})
             case effects.End():
                 return replace(self, ended=True)
             case _:
                 return self
+
+    def _left(self, outcome: Outcome) -> frozenset[str]:
+        if outcome.result is not Result.COMMITTED or outcome.to_release is None:
+            return self.left
+        if outcome.request.ask is Ask.FALLBACK:
+            return self.left | {outcome.from_release.id}
+        return self.left - {outcome.to_release.id}
 
     def _spawning(self, effect: effects.Spawn) -> World:
         first = self.kernel is None
@@ -186,6 +203,8 @@ class World:
         yield from self.sights(bounds)
         if self.asked < bounds.asks:
             yield from asks(str(self.asked))
+            for each in self.state.record.quarantine:
+                yield events.LiftAsked(at=0.0, release=each.release.id)
 
     def sights(self, bounds: Bounds) -> Iterator[events.Event]:
         """What those who watch may come to see."""
@@ -193,6 +212,10 @@ class World:
             match watch:
                 case VerifyRelease(request=Request(ask=Ask.REPLACE)):
                     yield from _verdicts(watch, ((watch.previous or RELEASES[0], self.state.policy),))
+                case VerifyRelease(request=Request(ask=Ask.FALLBACK)):
+                    assert watch.previous is not None
+                    assert watch.policy is not None
+                    yield from _verdicts(watch, ((watch.previous, watch.policy),))
                 case VerifyRelease():
                     yield from _verdicts(watch, bounds.found)
                 case AwaitSilence() | ProbeHealth() | WeighMemory():
@@ -283,6 +306,14 @@ def _timeless(each: Generation) -> Generation:
 
 
 def _handoff_timeless(handoff: Handoff) -> Handoff:
-    if not (handoff.since or handoff.until or handoff.phases):
+    request = replace(handoff.request, because="") if handoff.request.ask is Ask.FALLBACK else handoff.request
+    if not (handoff.since or handoff.until or handoff.phases) and request == handoff.request:
         return handoff
-    return replace(handoff, since=0.0, until=None if handoff.until is None else 0.0, phases=())
+    return replace(handoff, request=request, since=0.0, until=None if handoff.until is None else 0.0, phases=())
+
+
+def _record_timeless(record: Record) -> Record:
+    if not any(record.deaths) and not any(each.since or each.until or each.because for each in record.quarantine):
+        return record
+    quarantine = (replace(each, since=0.0, until=each.until and 0.0, because="") for each in record.quarantine)
+    return replace(record, deaths=(0.0,) * len(record.deaths), quarantine=tuple(quarantine))

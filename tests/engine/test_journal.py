@@ -4,6 +4,7 @@ import json
 import os
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from supervisor.core import events
 from supervisor.core.launch import Launch
 from supervisor.core.model import Release, State
 from supervisor.core.policy import Policy
+from supervisor.core.record import Record, Served
 from supervisor.core.step import step
 from supervisor.engine import heritage
 from supervisor.engine.heritage import Listened
@@ -126,6 +128,32 @@ def test_the_last_line_counts(journal: Journal, tmp_path: Path) -> None:
 
     assert release_in(tmp_path) == "r2"
     assert len(journal.path.read_bytes().splitlines()) == 2
+
+
+def test_what_has_served_is_written_when_it_changes(journal: Journal, tmp_path: Path) -> None:
+    state = state_of(1)
+    served = tuple(Served(release=state_of(number).generations[0].release, policy=Policy()) for number in (7, 8))
+    state = replace(state, record=Record(served=served[:1], recalled=True))
+    journal.write(state, synced=True)
+    journal.write(replace(state, last_handoff=1), synced=False)
+    grown = replace(state, record=Record(served=served))
+    journal.write(grown, synced=False)
+    journal.write(replace(grown, last_handoff=2), synced=False)
+
+    found = heritage.read(tmp_path)
+
+    assert found is not None
+    assert found.state == replace(grown, last_handoff=2)
+    told = ["served" in json.loads(line) for line in journal.path.read_bytes().splitlines()]
+    assert told == [True, False, True, False]
+
+
+def test_a_journal_of_before_there_was_a_record_is_read(journal: Journal, tmp_path: Path) -> None:
+    journal.write(state_of(1), synced=True)
+    document = json.loads(journal.path.read_text())
+    del document["served"], document["state"]["record"]
+    journal.path.write_text(json.dumps(document))
+    assert release_in(tmp_path) == "r1"
 
 
 def test_what_is_synced_replaces_the_file(journal: Journal, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Rollback and abort: back to what served before, at once where it still stands by."""
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import builds
+from tests.harness import builds, proc
 from tests.harness.output import DEADLINE
 from tests.harness.supervisor import Supervisor
 
@@ -23,6 +24,59 @@ def test_to_the_release_before(supervisor: Supervisor, v1: Path, v2: Path) -> No
     assert supervisor.serving()["generation"] == 3
     assert supervisor.command("rollback").returncode == 0
     assert supervisor.get().version == "v2"
+
+
+def test_to_any_that_has_served_as_it_served(supervisor: Supervisor, v1: Path, v2: Path) -> None:
+    """Arguments, environment and policy: what a generation is sent when it is to end is of the policy."""
+    command = [str(supervisor.current), "-log-connections", str(supervisor.connections)]
+    first = {"command": [*command, "-drain-idle", "4s"], "environment": {"COLOUR": "blue"}}
+    supervisor.configure(service=first, drain={"signal": "INT"})
+    supervisor.start(v1)
+    known = supervisor.serving()["release"]["id"]
+    supervisor.configure(service={"command": command, "environment": {"COLOUR": "red"}}, drain={"signal": "TERM"})
+    supervisor.upgrade(v2)
+    supervisor.upgrade(builds.go_server("v3"))
+    assert supervisor.status()["served"][0]["id"] == known
+
+    assert supervisor.command("rollback", known).returncode == 0
+
+    assert supervisor.get().version == "v1"
+    told = Path(f"/proc/{supervisor.pid_of(4)}")
+    assert proc.environment(supervisor.pid_of(4))["COLOUR"] == "blue"
+    assert (told / "cmdline").read_text().split("\0")[-3:-1] == ["-drain-idle", "4s"]
+    assert supervisor.status()["runs_by"] == "record"
+    assert "runs by the configuration recorded with its release" in supervisor.command("status").stdout
+    supervisor.upgrade(v2)
+    assert supervisor.event("generation_told", generation=4)["signal"] == "INT"
+    assert supervisor.status()["runs_by"] == "file"
+    assert proc.environment(supervisor.pid_of(5))["COLOUR"] == "red"
+
+
+def test_a_name_that_means_none_of_them_is_refused(supervisor: Supervisor, v1: Path, v2: Path) -> None:
+    supervisor.start(v1)
+    supervisor.upgrade(v2)
+    refused = supervisor.command("rollback", "v7")
+    assert refused.returncode == 4
+    assert "v7 is none of the releases that have served and are kept; those are go-server" in refused.stderr
+
+
+def test_what_can_be_gone_back_to_outlives_supervisor_and_server(supervisor: Supervisor, v1: Path, v2: Path) -> None:
+    supervisor.start(v1)
+    known = supervisor.serving()["release"]["id"]
+    supervisor.upgrade(v2)
+    serving = supervisor.pid_of(2)
+    kept = supervisor.kill()
+    os.kill(serving, signal.SIGKILL)
+    proc.gone(serving, DEADLINE)
+    supervisor.use(builds.go_server("v3"))
+    mark = supervisor.mark()
+    supervisor.spawn(says=kept)
+    supervisor.event("generation_ready", mark)
+    assert supervisor.get().version == "v3"
+    assert supervisor.command("rollback").returncode == 0
+    assert supervisor.get().version == "v2"
+    assert supervisor.command("rollback", known).returncode == 0
+    assert supervisor.get().version == "v1"
 
 
 def test_there_is_none_before_the_first(supervisor: Supervisor, v1: Path) -> None:
