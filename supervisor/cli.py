@@ -142,19 +142,7 @@ def _parser() -> argparse.ArgumentParser:
         ("rollback", "hand over to the release that served before, and wait for the commit"),
         ("abort", "undo the handoff that is under way"),
     ):
-        asking = command(name, _ask, text)
-        asking.add_argument("--no-wait", action="store_true", help="ask, and do not wait for what comes of it")
-        asking.add_argument("--wait-drain", action="store_true", help="wait until the old generation has ended, too")
-        asking.add_argument("--json", action="store_true", help="print what came of it as JSON")
-        asking.set_defaults(if_current=None, request=None, release=None)
-        if name == "upgrade":
-            which_one = "a version in the store; none: what the configuration leads to now"
-            asking.add_argument("release", nargs="?", metavar="RELEASE", help=which_one)
-        if name != "abort":
-            current = "refuse unless this serves: a release's id, the part before +, or its SHA-256's first digits"
-            asking.add_argument("--if-current", metavar="RELEASE", help=current)
-            same = "1 to 64 letters, digits and ._-; said again, it is the same request and has the same outcome"
-            asking.add_argument("--request-id", dest="request", metavar="ID", help=same)
+        _take_terms(command(name, _ask, text), name)
     release = command("release", _release, "keep versions in a store: add, list, verify, prune, remove")
     add_release_arguments(release, which)
     command("stop", _stop, "drain everything and end")
@@ -170,6 +158,22 @@ def _parser() -> argparse.ArgumentParser:
     events = command("events", _events, "show what happens, as it happens")
     events.add_argument("--json", action="store_true", help="for machines")
     return parser
+
+
+def _take_terms(asking: argparse.ArgumentParser, name: str) -> None:
+    """What may be said of a request."""
+    asking.add_argument("--no-wait", action="store_true", help="ask, and do not wait for what comes of it")
+    asking.add_argument("--wait-drain", action="store_true", help="wait until the old generation has ended, too")
+    asking.add_argument("--json", action="store_true", help="print what came of it as JSON")
+    asking.set_defaults(if_current=None, request=None, release=None)
+    if name == "upgrade":
+        which_one = "a version in the store; none: what the configuration leads to now"
+        asking.add_argument("release", nargs="?", metavar="RELEASE", help=which_one)
+    if name != "abort":
+        current = "refuse unless this serves: a release's id, the part before +, or its SHA-256's first digits"
+        asking.add_argument("--if-current", metavar="RELEASE", help=current)
+        same = "1 to 64 letters, digits and ._-; said again, it is the same request and has the same outcome"
+        asking.add_argument("--request-id", dest="request", metavar="ID", help=same)
 
 
 def _run(arguments: argparse.Namespace) -> int:
