@@ -64,6 +64,7 @@ def test_what_can_be_gone_back_to_outlives_supervisor_and_server(supervisor: Sup
     supervisor.start(v1)
     known = supervisor.serving()["release"]["id"]
     supervisor.upgrade(v2)
+    supervisor.event("generation_ended", generation=1)
     serving = supervisor.pid_of(2)
     kept = supervisor.kill()
     os.kill(serving, signal.SIGKILL)
