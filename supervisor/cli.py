@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from supervisor import __version__
+from supervisor import cli_arguments as takes
 from supervisor.cli_release import add_arguments as add_release_arguments
 from supervisor.errors import GaplessError, HostError, OperatorError, UnreachableError
 from supervisor.paths import control_sockets, living_control_socket, runtime_root
@@ -24,8 +25,6 @@ DONE, FAILED, USAGE, ROLLED_BACK, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4, 5
 """Exit statuses."""
 _BY_ITSELF = frozenset({"run", "check", "doctor", "release", "preflight", "judge"})
 """Commands that ask no supervisor."""
-
-_EARLIER = "an earlier one: its id, the part before +, or its SHA-256's first digits; else the one before"
 
 
 class UsageError(OperatorError):
@@ -139,72 +138,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="look at what this configuration needs")
     doctor.add_argument("--json", action="store_true", help="for machines")
-    _of_handoffs(command)
-    _add_looks(command)
-    release = command("release", _release, "keep versions in a store: add, list, verify, prune, remove")
-    add_release_arguments(release, which)
-    command("stop", _stop, "drain everything and end")
-    command("reexec", _reexec, "replace the supervisor itself by what is on disk now; its server notices nothing")
-    _of_quarantines(
-        command("quarantine", _quarantine, "list the releases that are not to be started, or let one be again")
-    )
-    history = command("history", _history, "list the handoffs that have ended, or show the report of one")
-    history.add_argument("handoff", nargs="?", type=int, metavar="NUMBER", help="the handoff whose report to show")
-    history.add_argument("--json", action="store_true", help="for machines")
-    diff = command("diff", _diff, "show what differs between two releases that serve or have served")
-    either = "its id, the part before +, its SHA-256's first digits, or serving, previous, candidate, standby"
-    diff.add_argument("one", metavar="A", help=either)
-    diff.add_argument("other", metavar="B", help="likewise")
-    diff.add_argument("--json", action="store_true", help="for machines")
-    events = command("events", _events, "show what happens, as it happens")
-    events.add_argument("--json", action="store_true", help="for machines")
-    return parser
-
-
-def _add_looks(command: Callable[..., argparse.ArgumentParser]) -> None:
-    """Commands that look at a file, and change nothing."""
-    preflight = command("preflight", _preflight, "say what keeps a file from running here; do not run it")
-    preflight.add_argument("file", type=Path, metavar="FILE")
-    configured = "as the service of this configuration would be run, and not as you would run it here and now"
-    preflight.add_argument("--config", type=Path, metavar="CONFIG", help=configured)
-    preflight.add_argument("--json", action="store_true", help="for machines")
-    judge = command(
-        "judge", _judge, "say whether a scanner's report (Trivy's or govulncheck's JSON) lets a release pass"
-    )
-    judge.add_argument("report", metavar="REPORT", help="its file, or - for standard input")
-    judge.add_argument("--threshold", type=float, default=7.0, metavar="SCORE", help="CVSS that blocks (default: 7.0)")
-    judge.add_argument("--exceptions", type=Path, metavar="FILE", help="what is allowed all the same, and until when")
-    judge.add_argument("--json", action="store_true", help="for machines")
-
-
-def _of_handoffs(command: Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]) -> None:
     for name, text in (
         ("upgrade", "hand over to what the configuration names now, and wait for the commit"),
         ("rollback", "hand over to the release that served before, or to an earlier one, and wait for the commit"),
         ("abort", "undo the handoff that is under way"),
     ):
-        asking = command(name, _ask, text)
-        asking.add_argument("--no-wait", action="store_true", help="ask, and do not wait for what comes of it")
-        asking.add_argument("--wait-drain", action="store_true", help="wait until the old generation has ended, too")
-        asking.add_argument("--json", action="store_true", help="print what came of it as JSON")
-        asking.set_defaults(if_current=None, request=None, release=None, to=None)
-        if name == "upgrade":
-            which_one = "a version in the store; none: what the configuration leads to now"
-            asking.add_argument("release", nargs="?", metavar="RELEASE", help=which_one)
-        elif name == "rollback":
-            asking.add_argument("to", nargs="?", metavar="RELEASE", help=_EARLIER)
-        if name != "abort":
-            current = "refuse unless this serves: a release's id, the part before +, or its SHA-256's first digits"
-            asking.add_argument("--if-current", metavar="RELEASE", help=current)
-            same = "1 to 64 letters, digits and ._-; said again, it is the same request and has the same outcome"
-            asking.add_argument("--request-id", dest="request", metavar="ID", help=same)
-
-
-def _of_quarantines(quarantine: argparse.ArgumentParser) -> None:
-    which = "of the one to lift: its id, the part before +, or its SHA-256's first digits"
-    quarantine.add_argument("what", nargs="?", choices=("list", "lift"), default="list", help="list if not said")
-    quarantine.add_argument("release", nargs="?", metavar="ID", help=which)
-    quarantine.add_argument("--json", action="store_true", help="for machines")
+        takes.of_handoff(command(name, _ask, text), name)
+    takes.of_preflight(command("preflight", _preflight, "say what keeps a file from running here; do not run it"))
+    takes.of_judge(
+        command("judge", _judge, "say whether a scanner's report (Trivy's or govulncheck's JSON) lets a release pass")
+    )
+    release = command("release", _release, "keep versions in a store: add, list, verify, prune, remove")
+    add_release_arguments(release, which)
+    command("stop", _stop, "drain everything and end")
+    command("reexec", _reexec, "replace the supervisor itself by what is on disk now; its server notices nothing")
+    takes.of_quarantine(
+        command("quarantine", _quarantine, "list the releases that are not to be started, or let one be again")
+    )
+    history = command("history", _history, "list the handoffs that have ended, or show the report of one")
+    history.add_argument("handoff", nargs="?", type=int, metavar="NUMBER", help="the handoff whose report to show")
+    history.add_argument("--json", action="store_true", help="for machines")
+    takes.of_diff(command("diff", _diff, "show what differs between two releases that serve or have served"))
+    events = command("events", _events, "show what happens, as it happens")
+    events.add_argument("--json", action="store_true", help="for machines")
+    return parser
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -95,9 +95,20 @@ def _look_inside(each: dict[str, Any]) -> Iterator[str]:
 
 
 def _build_info(path: Path) -> Mapping[str, str]:
-    """What a program tells of how it was built, a value for each name. Raises OSError."""
-    with path.open("rb"):
+    """What a Go program tells of how it was built, a value for each name. Raises OSError."""
+    from supervisor.releases.preflight import golang  # noqa: PLC0415 - the other commands do without what it loads
+    from supervisor.releases.preflight.image import File, MalformedError, image  # noqa: PLC0415 - likewise
+
+    with File(str(path)) as file:
+        try:
+            found = golang.build_info(image(file.read))
+        except MalformedError:
+            return {}
+    if found is None:
         return {}
+    modules = {f"module {each.path}": str(each) for each in found.dependencies}
+    main = {"main": str(found.main)} if found.main else {}
+    return {"go": found.go, "package": found.path, **main, **dict(found.settings), **modules}
 
 
 def _digest(path: Path) -> str:

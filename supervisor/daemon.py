@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,8 @@ from supervisor.control.explain import as_documents, explain, waiting
 from supervisor.control.server import ControlServer
 from supervisor.control.status import document, quarantine
 from supervisor.core import effects, events
-from supervisor.core.model import Ask, Mode, Request
+from supervisor.core.model import Mode
+from supervisor.daemon_asking import request_of
 from supervisor.daemon_audit import Accounts
 from supervisor.daemon_beginning import Beginning, Ground, begin
 from supervisor.daemon_clearance import Clearances
@@ -246,16 +246,7 @@ class Daemon:
                 raise BadRequestError(f"request {terms.request} was for another thing ({known.what}): give a new id")
             return terms.request, known.answer
         aborts = what == ABORT
-        request = Request(
-            id=terms.request or secrets.token_hex(4),
-            ask=Ask.UPGRADE if aborts else Ask(what),
-            way="control",
-            uid=peer.uid,
-            pid=peer.pid,
-            if_current=terms.if_current,
-            to=terms.to,
-            version=terms.release,
-        )
+        request = request_of(what, peer, terms)
         self._telling.asked(request)
         outcome = self._desk.wait(request.id, what)
         kind = events.AbortAsked if aborts else events.Asked

@@ -47,6 +47,7 @@ def test_two_releases(supervisor: Supervisor, tmp_path: Path) -> None:
     assert "- GONE  1" in shown.stdout
     assert "+ COLOUR  red" in shown.stdout
     assert "SAME_TOKEN" not in shown.stdout
+    assert "-ldflags" in shown.stdout, "what is inside the files"
     assert HIDDEN not in json.dumps(supervisor.client().call("GET", "/v1/served"))
 
 
