@@ -92,7 +92,7 @@ class Clearances:
             failure = await self._looked(release, settings)
             if failure is not None or not (wanted.check or wanted.gates):
                 return release, failure
-            release = replace(release, sha256=await in_thread(digest, release.path))
+            release = replace(release, sha256=release.sha256 or await in_thread(digest, release.path))
             for question in _questions(wanted, release, settings, self._serving().release):
                 failure = await self._answered(question)
                 if failure is not None:
