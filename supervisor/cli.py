@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from supervisor import __version__
+from supervisor import __version__, cli_looks
 from supervisor import cli_arguments as takes
 from supervisor.cli_release import add_arguments as add_release_arguments
-from supervisor.errors import GaplessError, HostError, OperatorError, UnreachableError
+from supervisor.errors import GaplessError, HostError, OperatorError, UnreachableError, UsageError
 from supervisor.paths import control_sockets, living_control_socket, runtime_root
 
 if TYPE_CHECKING:
@@ -25,10 +25,6 @@ DONE, FAILED, USAGE, ROLLED_BACK, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4, 5
 """Exit statuses."""
 _BY_ITSELF = frozenset({"run", "check", "doctor", "release", "preflight", "judge"})
 """Commands that ask no supervisor."""
-
-
-class UsageError(OperatorError):
-    """The command line itself is not as it should be."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -133,21 +129,13 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--watch", action="store_true", help="again and again, until interrupted")
     explain = command("explain", _explain, "say what waits now, why, and until when")
     explain.add_argument("--json", action="store_true", help="for machines")
-    doctor = command(
-        "doctor", _doctor, "say what this host lacks, what follows from it, and what to do; change nothing"
-    )
-    doctor.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="look at what this configuration needs")
-    doctor.add_argument("--json", action="store_true", help="for machines")
+    cli_looks.add(command)
     for name, text in (
         ("upgrade", "hand over to what the configuration names now, and wait for the commit"),
         ("rollback", "hand over to the release that served before, or to an earlier one, and wait for the commit"),
         ("abort", "undo the handoff that is under way"),
     ):
         takes.of_handoff(command(name, _ask, text), name)
-    takes.of_preflight(command("preflight", _preflight, "say what keeps a file from running here; do not run it"))
-    takes.of_judge(
-        command("judge", _judge, "say whether a scanner's report (Trivy's or govulncheck's JSON) lets a release pass")
-    )
     release = command("release", _release, "keep versions in a store: add, list, verify, prune, remove")
     add_release_arguments(release, which)
     command("stop", _stop, "drain everything and end")
@@ -211,33 +199,6 @@ def _explain(arguments: argparse.Namespace) -> int:
 
     cli_status.explain(_client(arguments), machine=arguments.json)
     return DONE
-
-
-def _doctor(arguments: argparse.Namespace) -> int:
-    from supervisor import cli_doctor  # noqa: PLC0415 - only this command looks at the host
-
-    if arguments.socket or arguments.service:
-        raise UsageError("doctor looks at the host and asks no supervisor: leave --socket and --service out")
-    return DONE if cli_doctor.doctor(arguments.config, machine=arguments.json) else FAILED
-
-
-def _preflight(arguments: argparse.Namespace) -> int:
-    from supervisor import cli_preflight  # noqa: PLC0415 - loads what knows the formats of programs
-
-    if arguments.socket or arguments.service:
-        raise UsageError("preflight asks no supervisor: leave --socket and --service out")
-    return DONE if cli_preflight.preflight(arguments.file, arguments.config, machine=arguments.json) else FAILED
-
-
-def _judge(arguments: argparse.Namespace) -> int:
-    from supervisor import cli_judge  # noqa: PLC0415 - only where it is used
-
-    if arguments.socket or arguments.service:
-        raise UsageError("judge asks no supervisor: leave --socket and --service out")
-    if not 0.0 <= arguments.threshold <= 10.0:  # noqa: PLR2004 - the scale of CVSS
-        raise UsageError(f"--threshold {arguments.threshold:g} is no score of CVSS: want 0.0 to 10.0")
-    well = cli_judge.judge(arguments.report, arguments.exceptions, arguments.threshold, machine=arguments.json)
-    return DONE if well else FAILED
 
 
 def _ask(arguments: argparse.Namespace) -> int:

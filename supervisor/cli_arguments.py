@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,22 +26,6 @@ def of_handoff(asking: ArgumentParser, name: str) -> None:
     asking.add_argument("--if-current", metavar="RELEASE", help=current)
     same = "1 to 64 letters, digits and ._-; said again, it is the same request and has the same outcome"
     asking.add_argument("--request-id", dest="request", metavar="ID", help=same)
-
-
-def of_preflight(preflight: ArgumentParser) -> None:
-    """Of preflight."""
-    preflight.add_argument("file", type=Path, metavar="FILE")
-    configured = "as the service of this configuration would be run, and not as you would run it here and now"
-    preflight.add_argument("--config", type=Path, metavar="CONFIG", help=configured)
-    preflight.add_argument("--json", action="store_true", help="for machines")
-
-
-def of_judge(judge: ArgumentParser) -> None:
-    """Of judge."""
-    judge.add_argument("report", metavar="REPORT", help="its file, or - for standard input")
-    judge.add_argument("--threshold", type=float, default=7.0, metavar="SCORE", help="CVSS that blocks (default: 7.0)")
-    judge.add_argument("--exceptions", type=Path, metavar="FILE", help="what is allowed all the same, and until when")
-    judge.add_argument("--json", action="store_true", help="for machines")
 
 
 def of_quarantine(quarantine: ArgumentParser) -> None:

@@ -9,12 +9,11 @@ from rich.console import Group
 from rich.text import Text
 
 from supervisor.cli_layout import clean, printing, wrapped
-from supervisor.releases.preflight.finding import Level
 
 if TYPE_CHECKING:
     from supervisor.releases.preflight.finding import Finding
 
-_COLOURS = {Level.SAYS: "green", Level.WARNS: "yellow", Level.BLOCKS: "red"}
+_COLOURS = {"says": "green", "warns": "yellow", "blocks": "red"}
 _LEVEL, _CHECK = 6, 10
 _MARGIN = _LEVEL + 2 + _CHECK + 2
 
@@ -24,8 +23,8 @@ def show(findings: list[Finding]) -> None:
     console = printing()
     for each in findings:
         console.print(Group(*_paragraph(each, console.width)))
-    count = Counter(each.level for each in findings)
-    blocked, warned = count[Level.BLOCKS], count[Level.WARNS]
+    count = Counter(str(each.level) for each in findings)
+    blocked, warned = count["blocks"], count["warns"]
     verdict = "it cannot run here as it is" if blocked else "nothing keeps it from running"
     console.print(f"\n{verdict}; {warned} warning{'' if warned == 1 else 's'}")
 

@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING
 
 from supervisor.cli_layout import clean
 from supervisor.errors import OperatorError
-from supervisor.releases.judging.exceptions import exceptions
-from supervisor.releases.judging.report import LARGEST, vulnerabilities
-from supervisor.releases.judging.verdict import judge as judged_by
 
 if TYPE_CHECKING:
     from supervisor.releases.judging.verdict import Verdict
@@ -25,6 +22,10 @@ _NAMED = 3
 
 def judge(report: str, allowed: Path | None, threshold: float, *, machine: bool) -> bool:
     """Judge, and print; whether the answer is yes. Raises OperatorError."""
+    from supervisor.releases.judging.exceptions import exceptions  # noqa: PLC0415 - only this command reads reports
+    from supervisor.releases.judging.report import vulnerabilities  # noqa: PLC0415 - likewise, for this one
+    from supervisor.releases.judging.verdict import judge as judged_by  # noqa: PLC0415 - likewise, for this one
+
     name = "the report on standard input" if report == _STANDARD_INPUT else report
     found = vulnerabilities(_contents(report), name)
     today = datetime.now(UTC).date()
@@ -38,6 +39,8 @@ def judge(report: str, allowed: Path | None, threshold: float, *, machine: bool)
 
 
 def _contents(path: str) -> bytes:
+    from supervisor.releases.judging.report import LARGEST  # noqa: PLC0415 - as the line above says
+
     try:
         if path == _STANDARD_INPUT:
             return sys.stdin.buffer.read(LARGEST + 1)

@@ -6,10 +6,6 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from supervisor.releases.preflight import surroundings
-from supervisor.releases.preflight.finding import Level
-from supervisor.releases.preflight.look import look
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -18,6 +14,9 @@ if TYPE_CHECKING:
 
 def preflight(file: Path, config: Path | None, *, machine: bool) -> bool:
     """Look, and print; whether nothing keeps it from running. Raises ConfigurationError."""
+    from supervisor.releases.preflight import surroundings  # noqa: PLC0415 - only this command looks into files
+    from supervisor.releases.preflight.look import look  # noqa: PLC0415 - likewise, and it loads pyelftools
+
     findings = look(str(file.absolute()), surroundings.own() if config is None else _configured(config))
     if machine:
         print(json.dumps([asdict(each) for each in findings], indent=2))
@@ -25,11 +24,12 @@ def preflight(file: Path, config: Path | None, *, machine: bool) -> bool:
         from supervisor import cli_findings  # noqa: PLC0415 - machines can do without what draws
 
         cli_findings.show(findings)
-    return all(each.level is not Level.BLOCKS for each in findings)
+    return all(each.level != "blocks" for each in findings)
 
 
 def _configured(path: Path) -> Surroundings:
     """As the service of a configuration would be run."""
     from supervisor.config import reading  # noqa: PLC0415 - without a configuration its models are not needed
+    from supervisor.releases.preflight import surroundings  # noqa: PLC0415 - as the line above says
 
     return surroundings.of(reading.load(path).launch())

@@ -64,7 +64,6 @@ if TYPE_CHECKING:
     from supervisor.control.api import Terms
     from supervisor.control.desk import Promise
     from supervisor.core.access import Admission
-    from supervisor.core.model import Generation
     from supervisor.linux.listeners import Place
     from supervisor.linux.peer import Peer
 
@@ -131,7 +130,7 @@ class Daemon:
         self._history = History(state)
         self._losses = Losses()
         self._instances = Instances(self._name, beginning.containment)
-        self._clearances = Clearances(self._instances, Engine.now, self._serving, self._may_take)
+        self._clearances = Clearances(self._instances, Engine.now, lambda: self._engine.state, self._systemd)
         self._telling = Telling(self._desk, self._history, self._losses, listeners, self._clearances.of)
         self._journal = Journal(state, self._name, lambda: whereabouts(listeners, self._instances))
         self._loop = asyncio.get_running_loop()
@@ -316,10 +315,6 @@ class Daemon:
 
     # ---- what is told of each step
 
-    def _may_take(self, seconds: float) -> None:
-        if self._systemd is not None:
-            self._systemd.may_take(seconds)
-
     def _observe(self, step: Step) -> None:
         self._telling.tell(step)
         if any(isinstance(effect, effects.End) for effect in step.effects) and not self._over.done():
@@ -332,12 +327,6 @@ class Daemon:
     def _clock(self) -> Clock:
         now = self._engine.now()
         return Clock(now, time.time() - now)
-
-    def _serving(self) -> Generation:
-        """While a handoff is under way there is one."""
-        serving = self._engine.state.serving
-        assert serving is not None  # noqa: S101 - a handoff has a predecessor
-        return serving
 
     def _places(self) -> tuple[Place, ...]:
         """The listeners that clients are meant to use now."""

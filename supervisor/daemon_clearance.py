@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from supervisor.config.settings import Settings
     from supervisor.core.clearance import Clearance, Gate
-    from supervisor.core.model import Generation, Release
+    from supervisor.core.model import Generation, Release, State
+    from supervisor.daemon_systemd import AboveUs
     from supervisor.engine.instances import Instances
 
 _log = structlog.get_logger()
@@ -74,8 +75,8 @@ class Clearances:
 
     _instances: Instances
     _now: Callable[[], float]
-    _serving: Callable[[], Generation]
-    _tell: Callable[[float], None]
+    _state: Callable[[], State]
+    _above: AboveUs | None
     """Told for how many seconds at the most nothing else will happen."""
     asking: Asking | None = None
     last: Cleared = field(default_factory=Cleared)
@@ -92,7 +93,7 @@ class Clearances:
             failure = await self._looked(release, settings)
             if failure is not None or not (wanted.check or wanted.gates):
                 return release, failure
-            release = replace(release, sha256=await in_thread(digest, release.path))
+            release = replace(release, sha256=release.sha256 or await in_thread(digest, release.path))
             for question in _questions(wanted, release, settings, self._serving().release):
                 failure = await self._answered(question)
                 if failure is not None:
@@ -132,7 +133,13 @@ class Clearances:
     def _ask(self, what: str, within: float) -> None:
         now = self._now()
         self.asking = Asking(what, now, now + within)
-        self._tell(within)
+        if self._above is not None:
+            self._above.may_take(within)
+
+    def _serving(self) -> Generation:
+        serving = self._state().serving
+        assert serving is not None  # noqa: S101 - a handoff has a predecessor
+        return serving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

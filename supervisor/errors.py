@@ -15,6 +15,10 @@ class OperatorError(GaplessError):
     """The operator asked for something that cannot be: a bad key, a missing file, a request out of place."""
 
 
+class UsageError(OperatorError):
+    """The command line itself is not as it should be."""
+
+
 class ConfigurationError(OperatorError):
     """A configuration that is refused whole. The message names key, value and what would do."""
 
