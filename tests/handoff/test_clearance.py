@@ -21,7 +21,7 @@ def gate(script: str, name: str = "scan", **keys: str) -> Mapping[str, Any]:
 
 
 def started(supervisor: Supervisor, v1: Path, *gates: Mapping[str, Any], **tables: Mapping[str, Any]) -> Supervisor:
-    supervisor.configure(gate=gates, **tables)
+    supervisor.configure(gate=gates, **{"preflight": {"refuse": None} | dict(tables.pop("preflight", {})), **tables})
     supervisor.start(v1)
     return supervisor
 

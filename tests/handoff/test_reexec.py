@@ -52,7 +52,7 @@ def test_the_command_waits_for_the_new_one(supervisor: Supervisor, v1: Path) -> 
 def test_in_probation_the_handoff_goes_on(
     supervisor: Supervisor, load: Callable[..., Load], v1: Path, v2: Path
 ) -> None:
-    supervisor.configure(handoff={"probation": "2s"})
+    supervisor.configure(handoff={"probation": "6s"})
     supervisor.start(v1)
     running = load(supervisor, rate=500)
     supervisor.use(v2)

@@ -28,7 +28,8 @@ def test_no_request_is_lost(
     rate: int,
 ) -> None:
     supervisor = networked
-    supervisor.configure(handoff={"probation": probation}, drain={"limit": 40})
+    look = "nothing" if probation == "0s" else "blocks"  # which is what it does if nothing is said
+    supervisor.configure(handoff={"probation": probation}, drain={"limit": 40}, preflight={"refuse": look})
     supervisor.start(v1)
     running = load(supervisor, rate=rate)
     for number in range(1, upgrades + 1):
