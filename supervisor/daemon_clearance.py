@@ -18,8 +18,8 @@ import structlog
 
 import supervisor
 from supervisor import __version__
-from supervisor.core.clearance import NOTHING, Asking, Seen, filled, in_a_line, judged, variables
-from supervisor.core.model import Failure, Reason
+from supervisor.core.clearance import BLOCKS, NOTHING, Asking, Seen, filled, in_a_line, judged, variables
+from supervisor.core.model import Failure, Life, Reason
 from supervisor.errors import HostError
 from supervisor.linux import identity, names
 from supervisor.linux.errand import Errand, Manner
@@ -103,7 +103,7 @@ class Clearances:
             self.asking = None
 
     async def _looked(self, release: Release, settings: Settings) -> Failure | None:
-        if settings.clearance.refuse == NOTHING:
+        if settings.clearance.refuse == NOTHING or (settings.clearance.refuse == BLOCKS and self._runs(release)):
             return None
         self._ask("the file is looked at", _PATIENCE)
         utf8 = f"utf8={sys.flags.utf8_mode}"  # a path is to be decoded there as it will be encoded here
@@ -113,6 +113,12 @@ class Clearances:
         answer = await Errand(argv, around.to_json().encode(), most=_LARGEST_ANSWER).answer(_PATIENCE)
         self.last.seen = tuple(_understood(answer))
         return judged(self.last.seen, settings.clearance.refuse, release.path)
+
+    def _runs(self, release: Release) -> bool:
+        """Whether the very same is running now, so that nothing can keep it from it."""
+        serving = self._serving()
+        same = release.same_file(serving.release) and release.launch == serving.release.launch
+        return same and serving.life is Life.READY
 
     async def _answered(self, question: _Question) -> Failure | None:
         gate, began = question.gate, self._now()

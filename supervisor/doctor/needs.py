@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-WINDOW = 257
+WINDOW = 258
 """File descriptors that the supervisor sets aside for its children."""
 
 _OTHERS = 100

@@ -11,14 +11,14 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from supervisor.core import due, effects, events, generation, handoff, launch, model, outcome, policy
+from supervisor.core import due, effects, ending, events, generation, handoff, launch, model, outcome, policy
 from supervisor.core.model import Life, Mode, Phase, State
 from supervisor.core.step import step
 from tests.core.explore import explore
 from tests.core.starts import STARTS
 from tests.core.world import RELEASES
 
-NAMES = {**vars(typing), **vars(policy), **vars(launch), **vars(model), **vars(events)}
+NAMES = {**vars(typing), **vars(policy), **vars(launch), **vars(model), **vars(ending), **vars(events)}
 
 
 def kinds(parent: type[Any]) -> list[type[Any]]:

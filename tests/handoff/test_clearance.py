@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Mapping
@@ -73,6 +74,16 @@ def test_a_warning_can_be_made_to_refuse(supervisor: Supervisor, v1: Path) -> No
     assert supervisor.history()[-1]["report"]["preflight"] is None
 
 
+def test_who_runs_already_is_not_looked_at_again(supervisor: Supervisor) -> None:
+    covered = builds.go_server("v2", "", "-cover")
+    started(supervisor, covered)
+    supervisor.upgrade(covered)
+    assert supervisor.history()[-1]["report"]["preflight"] is None
+    supervisor.configure(service={"environment": {"OTHER": "1"}})
+    supervisor.upgrade(covered)
+    assert supervisor.history()[-1]["report"]["preflight"] is not None
+
+
 # ---- the check
 
 
@@ -94,8 +105,9 @@ def test_the_check_runs_as_the_server_does(v1: Path, v2: Path) -> None:
         Path(name).chmod(0o755)
         with closing(Supervisor(Path(name))) as supervisor:
             supervisor.connections.chmod(0o666)
-            started(supervisor, v1, preflight={"check": check}, service=service)
-            told = refused(supervisor, v2)
+            old, new = (Path(shutil.copy(each, Path(name, each.name))) for each in (v1, v2))
+            started(supervisor, old, preflight={"check": check}, service=service)
+            told = refused(supervisor, new)
     assert told.startswith("its own check says no: the check failed with exit status 9: 65534 /usr m ")
 
 

@@ -231,7 +231,9 @@ def test_copies_that_hang_too_are_replaced_ever_later(supervisor: Supervisor) ->
 def test_a_server_that_was_taken_back_is_looked_after_as_before(supervisor: Supervisor, v1: Path) -> None:
     supervisor.configure(health={"watchdog": "700ms"}, drain={"timeout": "1s"})
     supervisor.start(v1)
-    supervisor.event("generation_ready")
+    assert (
+        answer(supervisor.ask("/slow?ms=1000")).status == 200
+    )  # it has pinged meanwhile, so that it is known to do so
     supervisor.taken_over()
     mark = hangs(supervisor)
     assert supervisor.event("generation_ailing", mark)["generation"] == 1

@@ -41,7 +41,7 @@ def there(supervisor: Supervisor, v1: Path) -> list[int]:
     supervisor.configure(
         listen=[table(name, port) for name, port in zip(("kept", "moved", "gone"), found, strict=False)]
     )
-    supervisor.configure(handoff={"probation": "60s"})
+    supervisor.configure(handoff={"probation": "10s"})
     supervisor.start(v1)
     return found
 

@@ -7,7 +7,8 @@ import stat
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -279,13 +280,18 @@ def test_scripts_that_run_each_other(tmp_path: Path) -> None:
 # ---- rights
 
 
-def test_a_user_who_may_not_come_by(tmp_path: Path) -> None:
-    inner = tmp_path / "inner"
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """One that everybody may come by, which no folder of pytest's is."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_a_user_who_may_not_come_by(open_folder: Path) -> None:
+    inner = open_folder / "inner"
     path = program(inner / "server", TRUE.read_bytes())
     around = replace(own(), uid=65534, groups=(65534,))
-    for each in (*tmp_path.parents, tmp_path):
-        if each.stat().st_uid == os.geteuid() and str(each).startswith(str(tmp_path.parents[1])):
-            each.chmod(0o755)
     inner.chmod(0o700)
     assert blocking(path, around).found == f"user 65534, as whom it is to run, may not pass {inner}"
     assert blocking(path, around).do == f"chmod a+x {inner}, or give it to that user"
