@@ -153,6 +153,7 @@ def test_what_a_gate_is_told(supervisor: Supervisor, v1: Path, v2: Path) -> None
         pass  # it is computed beside the start
     supervisor.upgrade(v2)
     told = dict(line.split("=", 1) for line in kept.read_text().splitlines() if line.startswith("GAPLESS_"))
+    told.pop("GAPLESS_ROOT", None)  # the tests' own
     first, second = (each["release"] for each in supervisor.events("generation_started"))
     assert told == {
         "GAPLESS_SERVICE": supervisor.name,
