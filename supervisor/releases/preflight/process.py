@@ -22,8 +22,13 @@ MOST_SECONDS: Final = 10
 """Of a processor."""
 
 
+_MODEST = 10
+"""The server that runs has requests to answer meanwhile, and they come first."""
+
+
 def main() -> None:
     """Look, answer, end. `sys.argv` names the file."""
+    os.nice(_MODEST)
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))
     answer = {"version": __version__, "findings": look(sys.argv[1], from_json(sys.stdin.buffer.read()))}
