@@ -24,6 +24,8 @@ from tests.linux.test_spawn import SET_UP
 GOOD, EVIL = (Path(shutil.which(name) or f"/bin/{name}").resolve() for name in ("echo", "touch"))
 """The one prints its argument, the other makes a file of that name."""
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes root: nobody else may write to a sealed file")
+
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
@@ -103,6 +105,7 @@ def test_one_that_is_swapped_before_it_is_opened_is_refused(layout: Layout) -> N
         exact.opened(choose_again(found))
 
 
+@needs_root
 @pytest.mark.parametrize("keeps_times", [False, True])
 @pytest.mark.parametrize("close", [0, 2_000_000_000], ids=["by its last change", "by its digest"])
 def test_one_that_is_written_to_before_it_is_opened_is_refused(
@@ -140,6 +143,7 @@ os.rename({str(layout.versions)!r}, {str(layout.root / "moved")!r})
     assert not marked(layout)
 
 
+@needs_root
 def test_who_would_write_after_that_waits_and_it_is_not_run(layout: Layout) -> None:
     found = choose(launch(layout))
     server(layout)
@@ -154,6 +158,7 @@ except BlockingIOError:
     assert "has changed since it was verified" in told
 
 
+@needs_root
 def test_where_no_lease_is_to_be_had_the_last_change_tells(layout: Layout) -> None:
     found = choose(launch(layout))
     server(layout)
@@ -166,6 +171,7 @@ with open(path, "r+b") as file:
     assert "has changed since it was verified" in told
 
 
+@needs_root
 def test_one_that_is_open_for_writing_is_refused(layout: Layout) -> None:
     found = choose(launch(layout))
     with server(layout).open("r+b"), pytest.raises(ReleaseError, match="is open for writing"):

@@ -171,15 +171,21 @@ def test_the_policy_looks_at_what_was_checked_and_at_who_could_have_said_so(layo
 
 def spoil(there: Path, how: str) -> None:
     there.chmod(0o755)
+    there.chmod(0o755)
+    mode = stat.S_IMODE((there / "server").stat().st_mode)
+    (there / "server").chmod(0o755)  # an ordinary user has to, and then it is as it was
     match how:
         case "has changed":
             (there / "server").write_bytes(b"#!/bin/sh\necho v2\n")
+            (there / "server").chmod(mode)
         case "bytes of":
             os.truncate(there / "server", 5)
+            (there / "server").chmod(mode)
         case "is missing":
             (there / "server").unlink()
         case "was not there":
             (there / "more").touch()
+            (there / "server").chmod(mode)
         case "has mode":
             (there / "server").chmod(0o755)
         case "is another":
@@ -188,6 +194,7 @@ def spoil(there: Path, how: str) -> None:
         case "neither file":
             (there / "server").unlink()
             os.mkfifo(there / "server")
+    there.chmod(0o555)
 
 
 @pytest.mark.parametrize(
