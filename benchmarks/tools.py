@@ -221,7 +221,7 @@ class Gapless(Tool):
 
     name = "gapless"
     title = "gapless"
-    how = '`HUP`; probation = "1s", otherwise defaults'
+    how = '`HUP`; probation = "1s", preflight.refuse = "nothing", otherwise defaults'
     probation: ClassVar[str] = "1s"
 
     def __init__(self, place: Place) -> None:
@@ -240,6 +240,7 @@ class Gapless(Tool):
             f"state_dir = {json.dumps(str(self.place.folder / 'state'))}\n"
             + "".join(f"[[listen]]\naddress = {json.dumps(each)}\n" for each in self.addresses())
             + f'[handoff]\nprobation = "{self.probation}"\n'
+            + '[preflight]\nrefuse = "nothing"\n'  # the others do not look at the file either
             f"[control]\nsocket = {json.dumps(str(self._control))}\n",
             encoding="utf-8",
         )
