@@ -45,10 +45,15 @@ def take() -> Given:
     return Given(
         window=spawn.FdWindow(_WINDOW),
         open_files=before.open_files or open_files,
-        handed=[each for each in found if not each.name.startswith(KEPT)],
+        handed=[each for each in found if not _is_kept(each)],
         inherited=[socket.socket(fileno=fd) for fd in before.sockets],
-        kept=[each for each in found if each.name.startswith(KEPT)],
+        kept=[each for each in found if _is_kept(each)],
     )
+
+
+def _is_kept(each: Handed) -> bool:
+    """Whether it is called as we call it: a socket unit may have a name that begins likewise."""
+    return each.name == f"{KEPT}{os.fstat(each.socket.fileno()).st_ino}"
 
 
 def _handed(before: inherit.Inherited) -> list[Handed]:

@@ -198,6 +198,9 @@ def test_a_binary_that_is_deleted_in_mid_upgrade_serves_and_comes_back_with_its_
     mark = supervisor.signal(signal.SIGHUP)
     supervisor.event("generation_started", mark, generation=2)
     supervisor.event("phase", mark, phase="ready")
+    exe = Path(f"/proc/{supervisor.pid_of(2)}/exe")
+    while exe.readlink() != pinned:
+        pass  # the shell that holds it has yet to become it
     pinned.unlink()
     assert supervisor.event("handoff_ended", mark)["result"] == "committed"
     ended = supervisor.hup()
