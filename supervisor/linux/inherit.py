@@ -23,16 +23,15 @@ T = TypeVar("T")
 class Inherited:
     """What came from before the exec, or is to go across it, by the numbers of file descriptors."""
 
-    sockets: tuple[int, ...] = ()
-    handed: tuple[tuple[str, int], ...] = ()
-    """Those that a service manager once handed over, by the names that they came with."""
+    sockets: tuple[tuple[str, int], ...] = ()
+    """By name, as a service manager would hand them over."""
     open_files: tuple[int, int] | None = None
     """The limit as it was at the very first start (soft, hard)."""
 
     @property
     def fds(self) -> tuple[int, ...]:
         """All of the numbers."""
-        return *self.sockets, *(fd for _, fd in self.handed)
+        return tuple(fd for _, fd in self.sockets)
 
 
 def take(environment: MutableMapping[str, str]) -> Inherited:
@@ -44,8 +43,7 @@ def take(environment: MutableMapping[str, str]) -> Inherited:
         told = json.loads(text)
         limits = told["open_files"]
         found = Inherited(
-            tuple(int(fd) for fd in told["sockets"]),
-            tuple((str(name), int(fd)) for name, fd in told["handed"]),
+            tuple((str(name), int(fd)) for name, fd in told["sockets"]),
             None if limits is None else (int(limits[0]), int(limits[1])),
         )
         for fd in found.fds:
@@ -57,7 +55,7 @@ def take(environment: MutableMapping[str, str]) -> Inherited:
 
 def become(argv: Sequence[str], given: Inherited, environment: Mapping[str, str]) -> NoReturn:
     """Become another program, with what it is given. Raises OSError, with nothing changed. Hold the signals first."""
-    told = json.dumps({"sockets": given.sockets, "handed": given.handed, "open_files": given.open_files})
+    told = json.dumps({"sockets": given.sockets, "open_files": given.open_files})
     for fd in given.fds:
         os.set_inheritable(fd, True)  # noqa: FBT003 - it takes no keyword
     try:
@@ -82,11 +80,16 @@ def heed_signals() -> None:
 
 
 async def in_thread(work: Callable[..., T], *about: Any) -> T:  # noqa: ANN401 - what the work takes
-    """Do it in a thread that no signal is delivered to: holding signals back is each thread's own affair."""
+    """Do it in a thread that no signal is delivered to: holding signals back is each thread's own affair.
+
+    A thread has from birth what its maker holds back, and not from its first work on: one of a pool may find that
+    another has done what it was made for, and would wait for more with open ears.
+    """
     import asyncio  # noqa: PLC0415 - what is taken at the start is taken before it is loaded
 
-    def deaf() -> T:
-        hold_signals()
-        return work(*about)
-
-    return await asyncio.to_thread(deaf)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        done = asyncio.get_running_loop().run_in_executor(None, work, *about)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return await done
