@@ -106,6 +106,8 @@ async def _run(settings: Settings, source: Source, given: Given) -> int:
     finally:
         await server.stop()
         daemon.witness.close()
+        if store is not None:
+            store.close()
         beginning.listeners.close()
         lock.release()
 

@@ -123,24 +123,28 @@ def _first(settings: Settings, state: State) -> tuple[Release, Policy | None]:
 def _heritage(folder: Path, ground: Ground) -> Heritage | None:
     if not (folder / NAME).exists():
         if ground.given.kept:
-            _refuse_if_served(ground.settings.service, f"{folder / NAME} is gone")
+            _refuse_if_served(ground, f"{folder / NAME} is gone")
         return None
     from supervisor.engine import heritage  # noqa: PLC0415 - a first start does without it
 
     try:
         return heritage.read(folder)
     except heritage.UnreadableError as odd:
-        _refuse_if_served(ground.settings.service, str(odd))
+        _refuse_if_served(ground, str(odd))
         aside = (folder / NAME).rename(folder / f"{NAME}.unreadable")
         _log.error("journal_unreadable", reason=str(odd), effect="begun anew: no server runs", kept=str(aside))
         return None
 
 
-def _refuse_if_served(service: str, why: str) -> None:
-    """Without a journal a server cannot be taken back, and is not to lose its sockets. Raises HostError."""
-    from supervisor.engine.takeover import living  # noqa: PLC0415 - a first start does without it
+def _refuse_if_served(ground: Ground, why: str) -> None:
+    """Without a journal a server cannot be taken back, and is not to lose its sockets. Raises HostError.
 
-    runs = living(service, runtime_dir(service))
+    Some show nothing of what they were started with (nginx, whoever sets its title), and are known by what they hold.
+    """
+    from supervisor.engine.takeover import holding, living  # noqa: PLC0415 - a first start does without it
+
+    service = ground.settings.service
+    runs = living(service, runtime_dir(service)) or holding([each.socket for each in ground.given.kept])
     if runs:
         raise HostError(
             f"{why}, and a server of this service runs (pid {runs[0]}), which cannot be taken back without it. "
@@ -160,7 +164,7 @@ def _after(heritage: Heritage, ground: Ground, told: int) -> Beginning:
         service=settings.service,
         runtime=runtime_dir(settings.service),
         containment=ground.containment,
-        given=[*given.inherited, *(each.socket for each in given.kept)],
+        given=[each.socket for each in given.kept],
         handed=handed,
         told=told,
     )
@@ -174,6 +178,8 @@ def _after(heritage: Heritage, ground: Ground, told: int) -> Beginning:
     close_unwanted(given.handed, handed)
     state, effects = recovery.resumed(was, remains.found, at)
     _steer(remains.listeners, state)
+    if state.serving is None:
+        point_first(effects)
     first = _first(settings, state) if state.serving is None else (None, None)
     return Beginning(
         state=state,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from supervisor.daemon_given import kept_name
 from supervisor.errors import HostError, OperatorError
 from supervisor.linux import inherit
 from supervisor.linux.errand import Errand
@@ -36,9 +37,9 @@ class Reexec:
     """Does it once for each time that it is asked."""
 
     def __init__(
-        self, given: Given, listeners: Listeners, manager: Mapping[str, str], write: Callable[[], None]
+        self, given: Given, listeners: Listeners, manager: Mapping[str, str], write: Callable[[], str | None]
     ) -> None:
-        """`manager` are the variables of our own service manager; `write` puts all that is known on disk."""
+        """`manager` are our service manager's variables; `write` has all that is known on disk, or says why not."""
         self._given = given
         self._listeners = listeners
         self._manager = manager
@@ -49,6 +50,8 @@ class Reexec:
         """See that the new code can begin. Raises OperatorError saying why not."""
         if self._rehearsing:
             raise OperatorError("the supervisor is being replaced already")
+        if (fault := self._write()) is not None:
+            raise OperatorError(f"the next one would begin from what is not true any more, and this one stays: {fault}")
         self._rehearsing = True
         try:
             await Errand(_rehearsing(_argv())).answer(_PATIENCE)
@@ -58,8 +61,11 @@ class Reexec:
             self._rehearsing = False
 
     def go(self) -> None:
-        """Become it. Returns only if the kernel refuses."""
-        self._write()
+        """Become it. Returns only if what is known cannot be written, or the kernel refuses."""
+        if (fault := self._write()) is not None:
+            inherit.heed_signals()
+            _log.error("reexec_failed", reason=fault, effect="this supervisor stays")
+            return
         _log.info("reexec", argv=" ".join(_argv()))
         try:
             inherit.become(_argv(), self._given_on(), {**os.environ, **self._manager})
@@ -68,10 +74,10 @@ class Reexec:
             _log.error("reexec_failed", reason=f"{sys.executable}: {refused.strerror}", effect="this supervisor stays")
 
     def _given_on(self) -> inherit.Inherited:
-        handed = {each.socket.fileno(): each.name for each in self._given.handed if each.socket.fileno() >= 0}
-        ours = {entry.fd for listener in self._listeners for entry in listener.written()} - handed.keys()
-        named = tuple((name, fd) for fd, name in handed.items())
-        return inherit.Inherited(tuple(sorted(ours)), named, self._given.open_files)
+        ours = {entry.fd: entry.inode for listener in self._listeners for entry in listener.written()}
+        named = {fd: kept_name(inode) for fd, inode in ours.items()}
+        named |= {each.socket.fileno(): each.name for each in self._given.handed if each.socket.fileno() >= 0}
+        return inherit.Inherited(tuple((name, fd) for fd, name in sorted(named.items())), self._given.open_files)
 
 
 def _argv() -> list[str]:

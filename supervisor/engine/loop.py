@@ -45,6 +45,9 @@ class Looks(Protocol):
 class Record(Protocol):
     """Keeps the state where it outlives us."""
 
+    fault: str | None
+    """Why what was written last is not there."""
+
     def write(self, state: State, *, synced: bool) -> None:
         """Write it; `synced`: not before it is on disk does this return."""
 
@@ -96,10 +99,11 @@ class Engine:
             self._busy = False
         self._take_all()
 
-    def settle(self) -> None:
-        """Put all that is known on disk, and tell what has not been told yet."""
+    def settle(self) -> str | None:
+        """Put all that is known on disk, and tell what has not been told yet. Why it is not there, if it is not."""
         self._tell()
         self._record.write(self.state, synced=True)
+        return self._record.fault
 
     @staticmethod
     def now() -> float:

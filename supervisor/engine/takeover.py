@@ -22,7 +22,7 @@ from supervisor.engine.addresses import addresses
 from supervisor.engine.lookout import exit_of
 from supervisor.errors import HostError
 from supervisor.linux import adopt, process
-from supervisor.linux.handed import let_go
+from supervisor.linux.handed import is_out_of_use, let_go
 from supervisor.linux.listener import resume_listener
 from supervisor.linux.listeners import Listeners, Place
 from supervisor.linux.past import Past
@@ -88,7 +88,9 @@ def take_over(heritage: Heritage, estate: Estate) -> Remains:
     sweep(estate, keep={number for number, _ in children}, leaves=[leaf.path for leaf in leaves.values()])
     wanted = {entry.inode for each in heritage.listeners for entry in each.order}
     given = {os.fstat(each.fileno()).st_ino: each for each in estate.given}
-    sockets = given | {os.fstat(each.socket.fileno()).st_ino: each.socket for each in estate.handed.values()}
+    sockets = {inode: sock for inode, sock in given.items() if not is_out_of_use(sock)} | {
+        os.fstat(each.socket.fileno()).st_ino: each.socket for each in estate.handed.values()
+    }
     pids = {run: {child.pid} | process.descendants_of(child.pid) for run, child in children.items()}
     for run, leaf in leaves.items():
         pids[run] |= leaf.pids()
@@ -124,6 +126,13 @@ def living(service: str, runtime: Path) -> list[int]:
         if ours and speaks_to.startswith(f"{runtime}/") and process.alive(pid):
             found.append(pid)
     return sorted(found)
+
+
+def holding(sockets: Iterable[Socket]) -> list[int]:
+    """Processes beside this one and its service manager that have one of these open, as far as may be seen."""
+    inodes = frozenset(os.fstat(each.fileno()).st_ino for each in sockets)
+    others = process.everyone() - {1, os.getpid(), os.getppid()} if inodes else set()
+    return sorted(pid for pid in others if process.holds_socket(pid, inodes) is True)
 
 
 def sweep(estate: Estate, keep: set[int], leaves: Collection[Path]) -> None:
@@ -183,13 +192,17 @@ def _resumed(
     heritage: Heritage, sockets: Mapping[int, Socket], handed: Mapping[str, Handed], *, served: bool
 ) -> Listeners:
     """The listeners. Where one cannot be had and nobody is served, there are none. Raises HostError."""
+    why = "some of a generation's were not kept"
     try:
-        return _listeners(heritage, sockets, handed)
+        made = _listeners(heritage, sockets, handed)
+        if served or all(len(made.of(each)) == len(heritage.sets[each]) for each in made.members()):
+            return made
     except HostError as gone:
         if served:
             raise
-        _log.warning("sockets_not_taken_back", reason=str(gone), effect="begun anew: no server runs")
-        return Listeners.resumed((), {})
+        why = str(gone)
+    _log.warning("sockets_not_taken_back", reason=why, effect="begun anew: no server runs")
+    return Listeners.resumed((), {})
 
 
 def _listeners(heritage: Heritage, sockets: Mapping[int, Socket], handed: Mapping[str, Handed]) -> Listeners:

@@ -121,3 +121,8 @@ def let_go(sock: Socket) -> None:
     with suppress(OSError):  # ENOTCONN: it does not listen
         sock.shutdown(socket.SHUT_RDWR)
     sock.close()
+
+
+def is_out_of_use(sock: Socket) -> bool:
+    """Whether a datagram socket has been taken out of its group: it looks as before, but for where it is bound to."""
+    return sock.type == socket.SOCK_DGRAM and steering.is_deaf(sock)

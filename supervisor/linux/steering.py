@@ -182,6 +182,11 @@ def deafen(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, NO_INTERFACE)
 
 
+def is_deaf(sock: socket.socket) -> bool:
+    """Whether it has been hidden so."""
+    return sock.getsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX) == NO_INTERFACE
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """The indexes of a group: who joins is last; when one leaves, the last takes its index.

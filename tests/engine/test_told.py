@@ -15,6 +15,8 @@ RELEASE = Release(id="r", path="/r", device=1, inode=1, size=1, mtime_ns=1, laun
 class Nothing:
     """Does, looks at and keeps nothing."""
 
+    fault: str | None = None
+
     def perform(self, effect: Any) -> None:  # noqa: ANN401 - any effect
         """Not done."""
 

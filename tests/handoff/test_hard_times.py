@@ -236,3 +236,20 @@ def test_a_clock_that_jumps_changes_nothing_but_what_is_told(supervisor: Supervi
     over = supervisor.taken_over()  # by one that has the time of day
     assert (over["alive"], over["gone"]) == ([4], [])
     assert not supervisor.events("generation_ailing")
+
+
+@needs_mounts
+def test_what_could_not_be_written_keeps_the_supervisor_from_its_replacement(
+    small: Supervisor, v1: Path, v2: Path
+) -> None:
+    """The next one would know the old generation alone, and end the one that serves."""
+    assert isinstance(small.network, SmallDisk)
+    small.start(v1)
+    small.network.write_protect(small.pid)
+    small.upgrade(v2)
+    mark = small.signal(signal.SIGUSR2)
+    assert "Read-only file system" in small.event("reexec_refused", mark)["reason"]
+    assert small.get().version == "v2"
+    small.network.allow_writing(small.pid)
+    mark = small.signal(signal.SIGUSR2)
+    assert small.event("taken_over", mark)["alive"] == [2]

@@ -11,10 +11,10 @@ from typing import TypeVar
 import pytest
 
 from supervisor.errors import HostError
-from supervisor.linux import handed
+from supervisor.linux import handed, steering
 from supervisor.linux.address import TcpAddress
 from supervisor.linux.group import ANCHOR
-from supervisor.linux.handed import Handed
+from supervisor.linux.handed import Handed, is_out_of_use
 from supervisor.linux.listener import is_handed, open_listener, parse_address
 from supervisor.linux.listeners import Listeners
 from supervisor.linux.sockdiag import waiting
@@ -252,3 +252,13 @@ def as_user(uid: int, does: Callable[[], Made]) -> Made:
         return does()
     finally:
         os.seteuid(0)
+
+
+def test_a_datagram_socket_that_was_taken_out_of_its_group_is_known() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as used, socket.socket() as stream:
+        used.bind(("127.0.0.1", 0))
+        assert not is_out_of_use(used)
+        for each in (used, stream):
+            steering.deafen(each)
+        assert is_out_of_use(used)
+        assert not is_out_of_use(stream), "it keeps its index until it is shut down"

@@ -113,3 +113,42 @@ def test_a_server_without_a_journal_keeps_its_socket(serving: Unit) -> None:
     serving.said("cannot be taken back without it")
     assert serving.box.get(serving.port) == (200, "v1")
     assert kept(serving) == 1
+
+
+def test_a_server_that_shows_nothing_keeps_its_socket_too(unit: Unit, servers: Servers) -> None:
+    """As nginx does, or whoever sets its title: it is known by what it holds."""
+    unit.configure()
+    text = (unit.box.root / f"etc/gapless/{unit.name}.toml").read_text()
+    hidden = text.replace('command = ["', 'command = ["/usr/bin/env", "-i", "LISTEN_FD=3", "')
+    (unit.box.root / f"etc/gapless/{unit.name}.toml").write_text(hidden)
+    unit.release(servers.build("v1"))
+    unit.start()
+    unit.wait(lambda: kept(unit) == 1, "its socket is kept")
+    (unit.box.root / f"var/lib/gapless/{unit.name}/journal.json").write_text("damaged")
+    unit.box.systemctl("kill", "--kill-who=main", "--signal=KILL", unit.unit)
+    unit.said("cannot be taken back without it")
+    assert unit.box.get(unit.port) == (200, "v1")
+
+
+def test_where_there_is_no_room_for_all_it_begins_anew(unit: Unit, servers: Servers) -> None:
+    unit.drop_in("FileDescriptorStoreMax=1")
+    unit.configure()
+    path = unit.box.root / f"etc/gapless/{unit.name}.toml"
+    more = f'[[listen]]\nname = "more"\naddress = "127.0.0.1:{unit.port + 1000}"\n'
+    path.write_text(path.read_text().replace("[ready]", f"{more}[ready]"))
+    unit.release(servers.build("v1"))
+    unit.start()
+    unit.wait(lambda: kept(unit) == 1, "one of them is kept")
+    unit.box.systemctl("kill", "--kill-who=all", "--signal=KILL", unit.unit)
+    unit.happened("sockets_not_taken_back")
+    unit.happened("generation_ready")
+    assert unit.box.get(unit.port) == unit.box.get(unit.port + 1000) == (200, "v1")
+
+
+def test_what_is_kept_is_dropped_after_a_replacement_in_place(serving: Unit, servers: Servers) -> None:
+    serving.box.systemctl("kill", "--kill-who=main", "--signal=USR2", serving.unit)
+    serving.happened("taken_over")
+    serving.release(servers.build("v2"))
+    serving.box.systemctl("reload", serving.unit)
+    serving.happened("generation_ended")
+    serving.wait(lambda: kept(serving) == 1, "the old one's socket is dropped")
