@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 
-_ASKED = ("request", "if_current")
+_ASKED = ("request", "if_current", "release", "to")
 _ANSWERED = ("request", "result", "reason", "error", "handoff")
 _LONGEST = 500
 """Characters of what somebody sent, or was told."""

@@ -80,14 +80,16 @@ class Clearances:
     """Told for how many seconds at the most nothing else will happen."""
     asking: Asking | None = None
     last: Cleared = field(default_factory=Cleared)
+    _before: Cleared = field(default_factory=Cleared)
+    """It may not have been told of yet when the next is asked about."""
 
     def of(self, handoff: int) -> Cleared:
         """What was said in a handoff, as long as there was no other since."""
-        return self.last if self.last.handoff == handoff else Cleared()
+        return next((each for each in (self.last, self._before) if each.handoff == handoff), Cleared())
 
     async def cleared(self, handoff: int, release: Release, settings: Settings) -> tuple[Release, Failure | None]:
         """Ask about a release: it, with its digest if that was wanted; and who said no. Raises HostError or OSError."""
-        self.last = Cleared(handoff=handoff, release=release.id)
+        self._before, self.last = self.last, Cleared(handoff=handoff, release=release.id)
         wanted = settings.clearance
         try:
             failure = await self._looked(release, settings)
@@ -124,13 +126,15 @@ class Clearances:
         gate, began = question.gate, self._now()
         self._ask(f"{question.called} is asked", gate.timeout)
         manner = Manner(name=question.called, environment=question.environment, directory=question.directory)
-        errand = Errand([*question.before, *question.argv], most=_KEPT, manner=manner)
-        failure = None
+        failure, said = None, ""
         try:
-            await errand.answer(gate.timeout)
+            errand = Errand([*question.before, *question.argv], most=_KEPT, manner=manner)
+            try:
+                await errand.answer(gate.timeout)
+            finally:
+                said = errand.last_words()
         except HostError as refused:
             failure = Failure(question.reason, str(refused))
-        said = errand.last_words()
         seconds = round(self._now() - began, 3)
         self.last.said.append({"name": gate.name, "yes": failure is None, "seconds": seconds, "said": said})
         _log.info("gate_answered", name=gate.name, yes=failure is None, seconds=seconds, said=said)

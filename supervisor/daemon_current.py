@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -23,7 +24,7 @@ def point(effect: Point) -> None:
     layout = Layout(effect.root)
     before = layout.current()
     try:
-        moved = layout.point(effect.version, effect.seen)
+        moved = _moved(layout, effect)
     except OSError as refused:
         why = f"{layout.current_link} cannot be moved: {refused.strerror or refused}"
         _log.error("current_failed", version=effect.version, leads_to=before, reason=why)
@@ -32,6 +33,13 @@ def point(effect: Point) -> None:
         _log.info("current_moved", version=effect.version, led_to=before)
     elif before != effect.version:
         _log.warning("current_left", version=effect.version, leads_to=before)
+
+
+def _moved(layout: Layout, effect: Point) -> bool:
+    """Once more if a `gapless release` has swept away what was about to become the link. Raises OSError."""
+    with suppress(FileNotFoundError):
+        return layout.point(effect.version, effect.seen)
+    return layout.point(effect.version, effect.seen)
 
 
 def point_first(effects: Iterable[Effect]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from supervisor.core import fallback
 from supervisor.errors import HostError, OperatorError
 from supervisor.paths import state_path
 from supervisor.releases.layout import Layout
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from supervisor.core.launch import Store
-    from supervisor.core.model import Release, State
+    from supervisor.core.model import Release, Request, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +62,25 @@ class Place:
             found = heritage.read(self.state)
         except heritage.UnreadableError as odd:
             raise HostError(f"which versions are in use is not known: {odd}") from odd
-        for release, reason in _named(found.state) if found is not None else ():
+        if found is None:
+            return why
+        for release, reason in _named(found.state):
             if release.version is not None and release.launch.store and release.launch.store.root == self.store.root:
                 why[release.version] = reason
-        return why
+        wanted = {each.version for each in (found.state.pending, _request(found.state)) if each and each.version}
+        return why | dict.fromkeys(wanted, "is asked for")
+
+
+def _request(state: State) -> Request | None:
+    return None if state.handoff is None else state.handoff.request
 
 
 def _named(state: State) -> Iterator[tuple[Release, str]]:
+    well = fallback.goal_of(state)
+    if well is not None:
+        yield well.release, "is what gapless goes back to if the present one fails too often"
+    if state.handoff is not None and state.handoff.goal is not None:
+        yield state.handoff.goal.release, "is being gone back to"
     if state.previous is not None:
         yield state.previous, "is what a rollback returns to"
     if state.handoff is not None and state.handoff.release is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from supervisor.config.settings import Settings
     from supervisor.config.source import Source
     from supervisor.core.access import Admission
+    from supervisor.core.launch import Launch
     from supervisor.core.model import Release
     from supervisor.core.policy import HttpCheck, WarmUp
     from supervisor.daemon_clearance import Clearances
@@ -38,6 +40,13 @@ _log = structlog.get_logger()
 
 _SPARE = 1.0
 """Seconds that a deadline is kept away from what ends by itself before it."""
+
+
+@dataclass(slots=True)
+class _Current:
+    """Where the store's `current` led when a request was read, as soon as that is known."""
+
+    leads_to: str | None = ANYWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +77,9 @@ class Ways:
         return tuple(place.name for place in self._listeners.of(sockets) if place.listener in waiting)
 
     async def _verify(self, watch: due.VerifyRelease) -> events.Event:
-        handoff = watch.handoff
-        current: str | None = ANYWHERE
+        seen = _Current()
         try:
-            if watch.request.ask is not Ask.UPGRADE and watch.previous is not None:
-                launch, policy = watch.previous.launch, watch.policy or self._engine.state.policy
-                current = leads_to(launch)
-                release = await in_thread(recall_any, watch.previous)
-            else:
-                settings = await self._source.now()
-                launch, policy = settings.launch, settings.policy
-                current = leads_to(launch)
-                self._refuse_what_needs_a_restart(settings)
-                self._accept(settings.admission)
-                version = watch.request.version
-                release = await in_thread(choose, launch, version) if launch.store or version else choose(launch)
-                release = await self._known(release)
-                if is_asked(watch.request.ask):
-                    release, failure = await self._clearances.cleared(handoff, release, settings)
-                    if failure is not None:
-                        return events.Refused(at=self._engine.now(), handoff=handoff, failure=failure, current=current)
-            return events.Verified(
-                at=self._engine.now(), handoff=handoff, release=release, policy=policy, current=current
-            )
+            return await self._verified(watch, seen)
         except ConfigurationError as refused:
             failure = Failure(Reason.INVALID_CONFIGURATION, str(refused))
         except ReleaseError as refused:
@@ -98,8 +87,38 @@ class Ways:
         except HostError as refused:
             failure = Failure(Reason.PREFLIGHT, str(refused))
         except (OSError, RuntimeError) as refused:  # no file descriptor, no thread
-            failure = Failure(Reason.BAD_RELEASE, f"the host has no means left to look at it ({refused})")
-        return events.Refused(at=self._engine.now(), handoff=handoff, failure=failure, current=current)
+            failure = Failure(Reason.NO_MEANS, str(refused))
+        except Exception as odd:  # noqa: BLE001 - a verification has no deadline: all that is asked for would wait for ever
+            _log.critical("bug", what=f"handoff {watch.handoff} could not be verified", exc_info=True)
+            failure = Failure(Reason.BAD_RELEASE, f"a fault of gapless itself, please report it: {odd!r}")
+        return self._refused(watch, failure, seen)
+
+    async def _verified(self, watch: due.VerifyRelease, seen: _Current) -> events.Event:
+        """What is to run, if it may. Raises GaplessError, OSError or RuntimeError."""
+        if watch.request.ask is not Ask.UPGRADE and watch.previous is not None:
+            seen.leads_to = leads_to(watch.previous.launch)
+            release, policy = await in_thread(recall_any, watch.previous), watch.policy or self._engine.state.policy
+        else:
+            settings = await self._source.now()
+            seen.leads_to = leads_to(settings.launch)
+            self._refuse_what_needs_a_restart(settings)
+            self._accept(settings.admission)
+            release, policy = await self._chosen(settings.launch, watch.request.version), settings.policy
+            if is_asked(watch.request.ask) and self._engine.state.record.holds(release) is None:
+                release, failure = await self._clearances.cleared(watch.handoff, release, settings)
+                if failure is not None:
+                    return self._refused(watch, failure, seen)
+        now = self._engine.now()
+        return events.Verified(at=now, handoff=watch.handoff, release=release, policy=policy, current=seen.leads_to)
+
+    def _refused(self, watch: due.VerifyRelease, failure: Failure, seen: _Current) -> events.Event:
+        now = self._engine.now()
+        return events.Refused(at=now, handoff=watch.handoff, failure=failure, current=seen.leads_to)
+
+    async def _chosen(self, launch: Launch, version: str | None) -> Release:
+        """In a thread where all of a version is read. Raises ReleaseError or OSError."""
+        in_store = launch.store is not None or version is not None
+        return await self._known(await in_thread(choose, launch, version) if in_store else choose(launch))
 
     async def _known(self, release: Release) -> Release:
         """With its digest where some are in quarantine: it may be one of them by another name. Raises OSError."""
@@ -190,7 +209,7 @@ class Ways:
 
     async def _digest(self, watch: due.DigestFile) -> events.Event:
         try:
-            found = await in_thread(digest, watch.release.path)
+            found = await in_thread(_digest_of, watch.release)
         except (OSError, RuntimeError) as refused:  # RuntimeError: the host has no thread for us (RLIMIT_NPROC)
             _log.warning("digest_failed", release=watch.id, reason=str(refused))
             found = ""
@@ -203,3 +222,11 @@ def _terms(watch: due.AwaitReady, *, missed: bool) -> Terms:
         return Terms(watch.method, probe_after_word=watch.probe, silence_counts=watch.silence_counts)
     method = "auto" if watch.method == "auto" else "accept"
     return Terms(method, probe_after_word=watch.probe, silence_counts=True)
+
+
+def _digest_of(release: Release) -> str:
+    """Empty if another file stands there by now. A device may have another number since. Raises OSError."""
+    found = digest(release.path)
+    now = Path(release.path).stat()
+    same = (now.st_ino, now.st_size, now.st_mtime_ns) == (release.inode, release.size, release.mtime_ns)
+    return found if same else ""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from supervisor.core.model import Release, State
     from supervisor.core.policy import Policy
 
-_APART = frozenset({"argv", "listen", "environment"})
-"""Of a launch: these have sections of their own."""
+_APART = frozenset({"argv", "listen", "environment", "store"})
+"""Of a launch: the first have sections of their own, and where a release is kept changes nothing of how it runs."""
 _TABLES = ("ready", "drain", "stop", "restart", "health", "recycle", "rollback")
 _KEYS = {
     "warm_up": "ready.warm_up",

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from supervisor.core import events, handoff
-from supervisor.core.model import Ask, Mode, Request, Role
+from supervisor.core.model import Ask, Mode, Reason, Request, Role
 from supervisor.core.outcome import Result
 from supervisor.core.record import span
 
@@ -47,7 +47,9 @@ def _count_end(turn: Turn, ended: Handoff | None) -> None:
     if ended is None or ended.request.ask is not Ask.FALLBACK or state.handoff is not None:
         return
     assert state.concluded is not None
-    if state.concluded.result is Result.REFUSED and ended.goal is not None:
+    failure = state.concluded.failure
+    passes = failure is not None and failure.reason is Reason.NO_MEANS
+    if state.concluded.result is Result.REFUSED and ended.goal is not None and not passes:
         turn.state = replace(state, record=state.record.given_up(ended.goal))
     else:
         turn.state = replace(state, record=replace(state.record, deaths=()))

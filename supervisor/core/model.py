@@ -79,6 +79,7 @@ class Reason(StrEnum):
 
     INVALID_CONFIGURATION = "invalid configuration"
     BAD_RELEASE = "bad release"
+    NO_MEANS = "the host has no means left to look at it"
     PREFLIGHT = "preflight"
     CHECK = "its own check says no"
     GATE = "a gate says no"

@@ -36,7 +36,7 @@ def verified(turn: Turn, handoff: Handoff, event: Event) -> None:
     handoff = replace(handoff, release=event.release, policy=event.policy, current=event.current)
     predecessor = predecessor_of(turn, handoff)
     held = turn.state.record.holds(event.release)
-    if held is not None:
+    if held is not None and handoff.request.ask is not Ask.REPLACE:  # whose original serves, for nobody else could
         conclude(turn, handoff, Result.REFUSED, Failure(Reason.QUARANTINED, held.said(turn.at)))
         return
     turn.emit(*put_back(handoff, predecessor.release))

@@ -104,7 +104,7 @@ class Record:
         meant: dict[str, Served] = {}
         for each in self.served:
             if is_called(each.release, name):
-                meant[each.release.sha256 or each.release.id] = each
+                meant[each.release.sealed or each.release.sha256 or each.release.id] = each
         return tuple(meant.values())
 
     # ---- who is not to be started
@@ -159,8 +159,8 @@ class Record:
 
 
 def is_called(release: Release, name: str) -> bool:
-    """Whether a name means this release: its id, the id's part before `+`, or the beginning of its digest."""
-    if name in {release.id, release.id.partition("+")[0]}:
+    """Whether a name means this release: its id, the id's part before the last `+`, or the beginning of its digest."""
+    if name in {release.id, release.id.rpartition("+")[0]}:
         return True
     return len(name) >= SHORTEST_DIGEST and (release.sha256 or "").startswith(name.lower())
 
@@ -168,8 +168,11 @@ def is_called(release: Release, name: str) -> bool:
 def is_one(one: Release, other: Release) -> bool:
     """Whether both are one release: one content, or one file as long as its digest is not known.
 
-    A device may have another number after the host was started again, so that it is not looked at.
+    Of two that were sealed all that is in them counts: many versions may be run by the same launcher. A device may have
+    another number after the host was started again, so that it is not looked at.
     """
+    if one.sealed and other.sealed:
+        return one.sealed == other.sealed
     if one.sha256 and other.sha256:
         return one.sha256 == other.sha256
     return (one.path, one.size, one.mtime_ns) == (other.path, other.size, other.mtime_ns)

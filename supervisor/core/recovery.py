@@ -163,10 +163,10 @@ def begun_anew(
     `ahead`: how much more the clock shows now than the one that `was` is told by would.
     """
     turn = Turn(replace(was, mode=Mode.RUNNING, killed=False, target=None, pending=None), at)
+    if was.concluded is not None and was.concluded.handoff > told:
+        turn.emit(*pointed(was.concluded), Conclude(was.concluded))
     if was.handoff is not None:
         conclude(turn, was.handoff, Result.ROLLED_BACK, Failure(Reason.INTERRUPTED))
-    elif was.concluded is not None and was.concluded.handoff > told:
-        turn.emit(*pointed(was.concluded), Conclude(was.concluded))
     anew = replace(turn.state, policy=policy, generations=(), last_generation=0, replacements=0, replace_at=None)
     return replace(anew, record=_of_who_served(was).moved(ahead).lapsed(at)), tuple(turn.effects)
 

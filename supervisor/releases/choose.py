@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supervisor.core.model import ANYWHERE
-from supervisor.errors import OperatorError, ReleaseError
+from supervisor.errors import HostError, OperatorError, ReleaseError
 from supervisor.releases.layout import Layout
 from supervisor.releases.manifest import read
 from supervisor.releases.pin import pin, pin_again, recall
@@ -56,7 +56,7 @@ def choose(launch: Launch, version: str | None = None) -> Release:
     layout = Layout(store.root)
     try:
         named = layout.current() if version is None else _there(layout, version)
-    except OperatorError as refused:
+    except (OperatorError, HostError) as refused:
         raise ReleaseError(str(refused)) from None
     if named is not None:
         return _of_version(layout, store, launch, named)
@@ -73,7 +73,7 @@ def choose_again(release: Release) -> Release:
 
     Raises ReleaseError.
     """
-    return pin_again(release) if release.sealed is None else release
+    return release if release.sealed is not None else replace(pin_again(release), version=release.version)
 
 
 def recall_any(release: Release) -> Release:

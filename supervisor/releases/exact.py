@@ -20,10 +20,12 @@ import errno
 import fcntl
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supervisor.errors import ReleaseError
 from supervisor.linux.spawn import Program
+from supervisor.releases.layout import Layout
 from supervisor.releases.verify import digest_of
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 def opened(release: Release) -> Program | None:
     """The open file that is to be run; None: it is run by its name. Whoever gets it closes it. Raises ReleaseError."""
-    if release.sealed is None or release.sha256 is None:
+    if not _is_in_its_version(release):
         return None
     try:
         fd = os.open(release.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -49,6 +51,14 @@ def opened(release: Release) -> Program | None:
         os.close(fd)
         return None
     return Program(fd, changed, leased=leased)
+
+
+def _is_in_its_version(release: Release) -> bool:
+    """Whether what is run is part of what was sealed: the interpreter of a sealed script may be the host's own."""
+    store = release.launch.store
+    if release.sealed is None or release.version is None or store is None:
+        return False
+    return Path(release.path).is_relative_to(Layout(store.root).folder(release.version).resolve())
 
 
 def _lease(fd: int, path: str) -> bool:

@@ -24,6 +24,7 @@ def pin(launch: Launch) -> Release:
     Raises ReleaseError: no such file, not a regular file, not executable, not for this machine.
     """
     path = _resolve(_find(launch))
+    _check_name(path)
     found = _stat(path)
     _check_executable(path, found)
     check_format(path, found.st_size, launch.directory)
@@ -97,6 +98,13 @@ def _dangling(path: Path) -> str:
         if part.is_symlink() and not part.exists():
             return f"the symlink {part} leads to {part.readlink()}, which is not there"
     return ""
+
+
+def _check_name(path: Path) -> None:
+    """It is told in logs, and to machines."""
+    name = os.fsencode(path).decode(errors="backslashreplace")
+    if name != str(path):
+        raise ReleaseError(f"{name} is no name in UTF-8: give the file, or the folder that it is in, another")
 
 
 def _stat(path: Path) -> os.stat_result:

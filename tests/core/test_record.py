@@ -11,7 +11,7 @@ from supervisor.core import effects, events
 from supervisor.core.due import VerifyRelease, watches
 from supervisor.core.launch import Launch
 from supervisor.core.model import Ask, Phase, Release, Request
-from supervisor.core.record import KEPT, Record, Served
+from supervisor.core.record import KEPT, Record, Served, is_called
 from supervisor.core.step import step
 from tests.core.invariants import take
 from tests.core.starts import ails, asked, lapsed, serving, shifted, up
@@ -129,3 +129,37 @@ def test_in_probation_it_is_immediate_by_name_too_and_another_one_waits() -> Non
     other = take(world, rollback("v1"))
     assert other.state.handoff == world.state.handoff
     assert other.state.pending is not None
+
+
+def test_versions_that_the_same_launcher_runs_are_several() -> None:
+    """What was sealed counts as a whole: a fix is not the release that it replaces, and that can be gone back to."""
+    one, two, copy = (
+        Served(release=replace(version(name, sha256=A_DIGEST), sealed=sealed), policy=policy(1))
+        for name, sealed in (("v1", "s1"), ("v2", "s2"), ("v2-again", "s2"))
+    )
+    record = Record().left(one, two.release)
+    assert record.ways_back(two.release) == (one,)
+    held = record.put_away(two.release, "it failed", 0.0, 60.0)
+    assert held.holds(one.release) is None
+    assert held.holds(copy.release) is not None
+    assert held.holds(version("by-hand", sha256=A_DIGEST)) is not None, "one that was not sealed is its file"
+
+
+def test_a_version_may_have_a_plus_in_it() -> None:
+    release = replace(version("v"), id="1.2.3+b5+8122ecf3")
+    assert is_called(release, "1.2.3+b5")
+    assert is_called(release, release.id)
+    assert not is_called(release, "1.2.3")
+
+
+def test_a_copy_of_what_serves_is_made_though_that_is_in_quarantine() -> None:
+    """It was begun with for want of another, and one that hangs is to be replaced."""
+    world = ails(serving(replace(POLICY, watchdog=30.0)), 1)
+    record = world.state.record.put_away(RELEASES[0], "it failed", 0.0, 60.0)
+    world = replace(world, state=replace(world.state, record=record))
+    handoff = world.state.handoff
+    assert handoff is not None
+    verified = events.Verified(at=1.0, handoff=handoff.number, release=RELEASES[0], policy=POLICY)
+    state, _ = step(world.state, verified)
+    assert state.handoff is not None
+    assert state.handoff.phase is Phase.START

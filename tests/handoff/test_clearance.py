@@ -220,3 +220,31 @@ def test_a_stop_ends_the_question(supervisor: Supervisor, v1: Path, v2: Path) ->
     pid, _ = held(supervisor, v1, v2)
     assert supervisor.stop() == 0
     assert proc.gone(pid, 10)
+
+
+def test_nobody_is_asked_about_what_is_in_quarantine(supervisor: Supervisor, v1: Path, v2: Path) -> None:
+    """Its own check would run it."""
+    supervisor.configure(rollback={"after": 1}, restart={"delay": "50ms"})
+    started(supervisor, v1)
+    supervisor.upgrade(v2)
+    mark = supervisor.mark()
+    os.kill(supervisor.pid_of(2), signal.SIGKILL)
+    assert supervisor.event("handoff_ended", mark, handoff=2)["result"] == "committed"
+    asked = supervisor.folder / "asked"
+    supervisor.configure(gate=[gate(f"touch {asked}")], preflight={"check": ["/usr/bin/touch", str(asked)]})
+    assert str(supervisor.hup()["reason"]).startswith("in quarantine: ")
+    assert not asked.exists()
+    supervisor.upgrade(builds.go_server("v3"))
+    assert asked.exists()
+
+
+def test_a_gate_that_cannot_be_started_is_in_the_history(supervisor: Supervisor, v1: Path, v2: Path) -> None:
+    folder = supervisor.folder / "work"
+    folder.mkdir()
+    started(supervisor, v1, gate("true"), service={"directory": str(folder)})
+    gone = supervisor.folder / "gone"
+    folder.rename(gone)
+    reason = str(supervisor.hup(v2)["reason"])
+    gone.rename(folder)
+    assert reason.startswith("a gate says no: ")
+    assert [each["yes"] for each in supervisor.history()[-1]["report"]["gates"]] == [False]

@@ -1,5 +1,7 @@
 """HUP as people and scripts send it: many at once, and with configurations that cannot be."""
 
+import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -108,3 +110,13 @@ def test_a_configuration_that_cannot_be_is_refused_and_changes_nothing(
     supervisor.path.write_text(good)
     supervisor.upgrade(v2)
     assert supervisor.get().version == "v2"
+
+
+def test_a_name_of_no_character_set_is_refused(supervisor: Supervisor, v1: Path, v2: Path) -> None:
+    supervisor.start(v1)
+    odd = Path(os.fsdecode(os.fsencode(supervisor.folder) + b"/\xff"))
+    odd.mkdir()
+    refused = supervisor.hup(shutil.copy(v2, odd))
+    assert refused["result"] == "refused"
+    assert f"/\\xff/{v2.name} is no name in UTF-8" in refused["reason"]
+    supervisor.upgrade(v2)

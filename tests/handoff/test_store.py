@@ -198,3 +198,22 @@ def test_after_the_end_of_everything_in_the_middle_the_old_one_is_started(make: 
     supervisor.event("generation_ready", mark)
     assert (supervisor.get().version, points(layout)) == ("v1", "versions/v1")
     assert left(layout) == []
+
+
+def test_what_differs_is_told_of_two_versions(supervisor: Supervisor, layout: Layout) -> None:
+    supervisor.start()
+    assert supervisor.command("upgrade", "v2").returncode == 0
+    shown = supervisor.command("diff", "v1", "v2")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "-ldflags" in shown.stdout
+    assert layout.current() == "v2"
+
+
+def test_a_version_that_is_the_way_back_stays(supervisor: Supervisor, layout: Layout) -> None:
+    """`previous` is v2 as it was run before: gapless by itself would go back to v1."""
+    supervisor.start()
+    assert supervisor.command("upgrade", "v2").returncode == 0
+    supervisor.configure(service={"environment": {"CHANGED": "1"}})
+    assert supervisor.hup()["result"] == "committed"
+    pruned = supervisor.command("release", "prune", "--keep", "0", "--config", str(supervisor.path))
+    assert (pruned.returncode, layout.names()) == (0, ["v1", "v2"]), pruned.stderr

@@ -196,3 +196,12 @@ def test_a_server_has_its_name_its_environment_and_no_file_of_ours(layout: Layou
     assert fds == ["0", "1", "2"], rest
     assert {"LC_ALL=C", "PYTHONPATH=/nowhere"} <= set(rest)
     assert not any(line.startswith("LC_CTYPE=") for line in rest)
+
+
+def test_an_interpreter_outside_of_the_store_is_run_by_its_name(layout: Layout) -> None:
+    """Its digest becomes known beside the start, and says nothing about what was sealed."""
+    script = str(layout.current_link / "server")
+    found = choose(Launch(argv=("/bin/sh", script), store=Store(root=str(layout.root))))
+    assert (found.sealed is None, found.sha256) == (False, None)
+    for digest in (None, "", "0" * 64):
+        assert exact.opened(choose_again(replace(found, sha256=digest))) is None
