@@ -75,7 +75,7 @@ def _meant(known: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 
 def _is_called(each: dict[str, Any], name: str) -> bool:
-    if name in {each["id"], each["id"].rpartition("+")[0], *each["called"]}:
+    if name in {each["id"], *each["called"]}:
         return True
     return len(name) >= _SHORTEST_DIGEST and (each["sha256"] or "").startswith(name.lower())
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from supervisor.control.secrecy import Veil
 from supervisor.core.model import Role
+from supervisor.core.record import without_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,7 @@ def served(state: State) -> list[dict[str, Any]]:
     for called, release, policy in _known(state):
         if release not in found:
             about = {"id": release.id, "sha256": release.sha256 or None}
-            found[release] = {**about, "called": [], "facts": _facts(release, policy, veil)}
+            found[release] = {**about, "called": [without_end(release.id)], "facts": _facts(release, policy, veil)}
         found[release]["called"] += called
     return list(found.values())
 

@@ -160,9 +160,15 @@ class Record:
 
 def is_called(release: Release, name: str) -> bool:
     """Whether a name means this release: its id, the id's part before the last `+`, or the beginning of its digest."""
-    if name in {release.id, release.id.rpartition("+")[0]}:
+    if name in {release.id, without_end(release.id)}:
         return True
     return len(name) >= SHORTEST_DIGEST and (release.sha256 or "").startswith(name.lower())
+
+
+def without_end(release: str) -> str:
+    """An id without what tells two files of one name apart: all before the last `+`."""
+    name, plus, end = release.rpartition("+")
+    return name if plus else end
 
 
 def is_one(one: Release, other: Release) -> bool:

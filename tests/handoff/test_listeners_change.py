@@ -1,7 +1,9 @@
 """Listeners that a new configuration adds, changes and removes: with the handoff, and not before."""
 
+import secrets
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,14 @@ def ask(port: int) -> Answer:
 
 
 def ports(count: int) -> list[int]:
-    """Free ones, all different."""
-    socks = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [each.getsockname()[1] for each in socks]
-    for each in socks:
-        each.close()
+    """Free ones, all different, and none that the kernel gives to whoever asks for any: they are bound only later."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
+    while len(found) < count:
+        with socket.socket() as sock, suppress(OSError):  # taken
+            port = lowest - 1 - secrets.randbelow(lowest // 2)  # `random` gives the worker beside this one the same
+            sock.bind(("127.0.0.1", port))
+            found.append(port)
     return found
 
 
