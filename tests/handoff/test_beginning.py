@@ -65,7 +65,7 @@ def test_a_release_that_cannot_be(supervisor: Supervisor, v1: Path, kind: str) -
             program.write_bytes(v1.read_bytes())
             program.chmod(stat.S_IRUSR)
         case "wrong architecture":
-            program.symlink_to(builds.foreign_go_server("v1"))
+            program.symlink_to(builds.foreign_go_program())
         case "cut short":
             program.write_bytes(v1.read_bytes()[:10])
             program.chmod(0o755)

@@ -44,7 +44,7 @@ BROKEN = {
     "dies in probation": Broken(_baked("-crash-after=250ms"), "rolled back", "died in probation: exit status 2"),
     "never ready": Broken(_baked("-never-ready"), "rolled back", "not ready in time: nothing was heard of it in *"),
     "closes the pipe": Broken(_baked("-close-ready"), "rolled back", "closed the readiness pipe without a word"),
-    "wrong architecture": Broken(lambda _: builds.foreign_go_server("v1"), "refused", "bad release: * is built for *"),
+    "wrong architecture": Broken(lambda _: builds.foreign_go_program(), "refused", "bad release: * is built for *"),
     "not executable": Broken(_not_executable, "refused", "bad release: * is not executable*"),
     "missing": Broken(lambda folder: folder / "nowhere", "refused", "bad release: * cannot be found*"),
     "never accepts": Broken(

@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -23,29 +24,40 @@ def load_generator() -> Path:
 
 def go_server(version: str, baked: str = "", *flags: str) -> Path:
     """A release of the example server. `baked` are flags that make it misbehave, `flags` are for `go build`."""
-    return _build("examples/go-server", _flags(version, baked), "", *flags)
+    return _build("examples/go-server", _flags(version, baked), *flags)
 
 
-def foreign_go_server(version: str) -> Path:
-    """The same, built for a machine that this is not."""
-    return _build("examples/go-server", _flags(version, ""), _FOREIGN.get(platform.machine(), "amd64"))
+@cache
+def foreign_go_program() -> Path:
+    """One for a machine that this is not. It does nothing, for all of Go that it has in it is to be built first."""
+    machine = _FOREIGN.get(platform.machine(), "amd64")
+    built = _KEPT / f"foreign-{machine}"
+    if not built.exists():
+        with tempfile.TemporaryDirectory(dir=_kept()) as folder:
+            (Path(folder) / "go.mod").write_text("module example.com/foreign\n\ngo 1.21\n")
+            (Path(folder) / "main.go").write_text("package main\n\nfunc main() {}\n")
+            go_program(Path(folder), "foreign", environment={"GOARCH": machine}).replace(built)
+    return built
 
 
 def _flags(version: str, baked: str) -> str:
     return f"-X main.version={version}" + (f" -X 'main.baked={baked}'" if baked else "")
 
 
+def _kept() -> Path:
+    _KEPT.mkdir(parents=True, exist_ok=True)
+    return _KEPT
+
+
 @cache
-def _build(folder: str, flags: str, machine: str = "", *more: str) -> Path:
-    made_of = hashlib.sha256("\0".join((flags, machine, *more)).encode())
+def _build(folder: str, flags: str, *more: str) -> Path:
+    made_of = hashlib.sha256("\0".join((flags, *more)).encode())
     for source in sorted((ROOT / folder).glob("*.go")):
         if not source.name.endswith("_test.go"):
             made_of.update(source.read_bytes())
     built = _KEPT / f"{Path(folder).name}-{made_of.hexdigest()[:16]}"
     if not built.exists():
-        _KEPT.mkdir(parents=True, exist_ok=True)
-        unfinished = built.with_suffix(f".{os.getpid()}")
-        environment = os.environ | ({"GOARCH": machine} if machine else {})
+        unfinished = _kept() / f"{built.name}.{os.getpid()}"
         command: list[str | Path] = [
             ROOT / "scripts/go",
             "build",
@@ -58,7 +70,7 @@ def _build(folder: str, flags: str, machine: str = "", *more: str) -> Path:
             unfinished,
             ".",
         ]
-        subprocess.run(command, env=environment, check=True, timeout=300)
+        subprocess.run(command, check=True, timeout=300)
         unfinished.replace(built)  # another run may build the same: whole or not at all
     return built
 

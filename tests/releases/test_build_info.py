@@ -93,7 +93,7 @@ def test_the_race_detector(tmp_path: Path) -> None:
 
 
 def test_one_of_another_machine() -> None:
-    found = told(builds.foreign_go_server("v1"))
+    found = told(builds.foreign_go_program())
     assert found.setting("GOARCH") != {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine())
 
 

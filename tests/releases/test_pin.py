@@ -54,7 +54,7 @@ def test_programs_from_everywhere_are_taken() -> None:
 
 
 def test_one_of_another_machine() -> None:
-    assert "is built for" in refused(builds.foreign_go_server("v1"))
+    assert "is built for" in refused(builds.foreign_go_program())
 
 
 @pytest.mark.parametrize(("number", "name"), [(183, "aarch64"), (22, "s390x"), (4711, "machine 4711")])

@@ -86,7 +86,7 @@ def loaded(path: Path, library_path: str = "") -> set[str]:
 
 
 def test_one_of_another_machine_says_what_it_is_all_the_same() -> None:
-    worst, *others = findings(builds.foreign_go_server("v1"))
+    worst, *others = findings(builds.foreign_go_program())
     assert (worst.level, worst.check) == (Level.BLOCKS, "format")
     assert "is built for" in worst.found
     assert any(each.check == "go" and "go1." in each.found for each in others)
