@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -110,8 +110,12 @@ def _wanted(location: tuple[int | str, ...]) -> str | None:
 
 
 def _literals(location: tuple[int | str, ...]) -> tuple[str, ...]:
-    field = _model(location[:-1]).model_fields[str(location[-1])]
-    return get_args(field.annotation)
+    """What may stand there, or in a list that does."""
+    at = max(number for number, part in enumerate(location) if isinstance(part, str))
+    annotation = _model(location[:at]).model_fields[str(location[at])].annotation
+    while get_origin(annotation) is not Literal:
+        annotation = get_args(annotation)[0]
+    return get_args(annotation)
 
 
 def _either(values: tuple[str, ...]) -> str:

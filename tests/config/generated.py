@@ -45,8 +45,9 @@ def table(required: dict[str, st.SearchStrategy[Any]], optional: dict[str, st.Se
     return st.fixed_dictionaries(required, optional=optional)
 
 
+PROGRAM = "/srv/web/current/server"
 SERVICES = table(
-    {"name": NAMES, "command": st.lists(WORDS, max_size=3).map(lambda rest: ["/bin/true", *rest])},
+    {"name": NAMES, "command": st.lists(WORDS, max_size=3).map(lambda rest: [PROGRAM, *rest])},
     {
         "directory": WORDS.map(lambda text: f"/{text}"),
         "user": st.just("root"),
@@ -79,6 +80,14 @@ READY = st.one_of(
         {"http": table({}, {"path": st.just("/x"), "status": STATUSES, "body": st.just("^ok$"), **ASKING})},
     ),
 )
+COMMANDS = st.just(["/usr/bin/check", "--fast"])
+GATES = st.lists(table({"name": NAMES, "command": COMMANDS}, {"timeout": DURATIONS}), max_size=3)
+KEYS = st.just(["/etc/gapless/release.pem", "RW" + "Q" * 54])
+REQUIRED = st.lists(st.sampled_from(["sha256", "signature"]), max_size=2)
+RELEASES = table(
+    {"root": st.just("/srv/web"), "keys": KEYS},
+    {"require": REQUIRED, "keyring": st.just("/etc/gapless/release.gpg"), "keep": st.integers(1, 1000)},
+)
 ROLES = ("viewers", "operators", "admins")
 MEMBERS = st.lists(st.sampled_from(["root", "@root", "0", "@4294967294"]), max_size=3)
 RIGHT = table(
@@ -93,6 +102,12 @@ RIGHT = table(
             table({"probe": st.just("http")}, {"http": table({}, {"path": st.just("/x"), "status": STATUSES})}),
         ),
         "recycle": table({}, {"memory": st.sampled_from(["512MiB", "0.5GiB", "1TiB"]), "age": DURATIONS}),
+        "preflight": table(
+            {}, {"refuse": st.sampled_from(["blocks", "warns", "nothing"]), "check": COMMANDS, "timeout": DURATIONS}
+        ),
+        "gate": GATES,
+        "releases": RELEASES,
+        "rollback": table({}, {"after": st.integers(0, 100), "within": DURATIONS, "quarantine": DURATIONS}),
         "stop": table({}, {"timeout": DURATIONS}),
         "control": table(
             {"mode": st.sampled_from(["0666", "660"])},
@@ -102,7 +117,7 @@ RIGHT = table(
 )
 
 
-WAYS = 8
+WAYS = 24
 """In which each right one is spoilt: to draw a right one takes longer than all that is done to it."""
 
 

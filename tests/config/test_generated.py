@@ -34,6 +34,8 @@ def taken(configuration: Configuration) -> None:
     assert isinstance(policy, Policy)
     assert all(restart_after(deaths, policy) <= policy.restart_longest for deaths in (1, 2, 999, 1000, 10**6))
     assert configuration.launch().argv
+    assert len(configuration.clearance().gates) == len(configuration.gate)
+    assert (configuration.launch().store is None) == (configuration.releases.root is None)
     addresses = configuration.addresses
     assert len({each.name for each in addresses}) == len(addresses) > 0
 
@@ -58,10 +60,13 @@ def test_right_ones(data: dict[str, Any]) -> None:
         taken(reading.parse(data, "test"))
     except ConfigurationError as refused:
         told = str(refused)
-        assert any(reason in told for reason in ("listeners have", "is there", "longest", "fe80", "all generations"))
+        assert any(
+            reason in told
+            for reason in ("listeners have", "is there", "longest", "fe80", "all generations", "gates have")
+        )
 
 
-@settings(MANY, max_examples=900)
+@settings(MANY, max_examples=300)
 @given(spoilt())
 def test_spoilt_ones(several: list[dict[str, Any]]) -> None:
     for data in several:
