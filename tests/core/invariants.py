@@ -63,11 +63,28 @@ def check_effect(  # noqa: C901 - one a kind
             assert isinstance(event, events.Asked), "nobody is displaced by the service itself"
         case effects.Forget():
             _check_forget(world, effect)
+        case effects.Point():
+            _check_point(before, world, effect)
 
 
 def _check_end(before: World, world: World) -> None:
     assert not before.ended, "it ends once"
     assert world.state.mode is not Mode.RUNNING, "it ends only when told to"
+
+
+def _check_point(before: World, world: World, effect: effects.Point) -> None:
+    """A host that goes down now begins with that version."""
+    handoff, old, new = before.state.handoff, before.state, world.state
+    assert handoff is not None, "a handoff alone moves it"
+    predecessor, candidate = old.find(handoff.predecessor), old.find(handoff.candidate)
+    assert predecessor is not None
+    over = new.handoff is None or new.handoff.number != handoff.number
+    committed = (
+        over and candidate is not None and new.serving == candidate and new.find(predecessor.number) != predecessor
+    )
+    wanted = candidate if committed else predecessor
+    assert wanted is not None
+    assert effect.version == wanted.release.version, "current leads to what has been committed"
 
 
 def _check_forget(world: World, effect: effects.Forget) -> None:
@@ -205,6 +222,18 @@ def check(world: World) -> None:
     if world.state.handoff is not None and world.state.mode is Mode.RUNNING:
         _check_handoff(world, world.state.handoff)
     _check_promises(world)
+    if world.current is not None and not world.wished:
+        _check_current(world)
+
+
+def _check_current(world: World) -> None:
+    """Whatever becomes of the host, it begins with what has lasted, if no wish is waiting to be read."""
+    handoff = world.state.handoff
+    if world.state.mode is not Mode.RUNNING or (handoff is not None and handoff.phase is Phase.VERIFY):
+        return
+    lasting = world.state.serving if handoff is None else world.state.find(handoff.predecessor)
+    assert lasting is not None
+    assert world.current == lasting.release.version, "current leads to what serves"
 
 
 def _check_service(world: World) -> None:

@@ -9,7 +9,7 @@ from supervisor.core import events
 from supervisor.core.due import deadlines
 from supervisor.core.model import Life, Mode
 from tests.core.invariants import take
-from tests.core.world import EXCLUSIVE, RELEASES, Bounds
+from tests.core.world import EXCLUSIVE, POLICY, RELEASES, STORED, Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 GOOD = (events.Verified, events.Ready, events.Quiet, events.Released)
 NEVER = Bounds(asks=0)
 NEVER_TWO = Bounds(asks=0, found=((RELEASES[1], EXCLUSIVE),))
+NEVER_FROM_A_STORE = Bounds(asks=0, found=((STORED[1], POLICY),))
 ENOUGH = 60
 """Events after which a kind reality has calmed any world that the tests come to."""
 
@@ -30,9 +31,15 @@ def kindness(world: World) -> Iterator[events.Event]:
     for each in world.answers():
         if isinstance(each, (events.Steered, events.Spawned)):
             yield each
-    for each in world.sights(NEVER_TWO if world.alone else NEVER):
+    for each in world.sights(_bounds(world)):
         if isinstance(each, GOOD) or (isinstance(each, events.Exited) and _is_ending(world, each)):
             yield each
+
+
+def _bounds(world: World) -> Bounds:
+    if world.current is not None:
+        return NEVER_FROM_A_STORE
+    return NEVER_TWO if world.alone else NEVER
 
 
 def stubbornness(world: World) -> Iterator[events.Event]:

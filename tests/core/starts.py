@@ -17,6 +17,7 @@ from tests.core.world import (
     OLDER,
     POLICY,
     RELEASES,
+    STORED,
     WARY,
     WATCHED,
     Bounds,
@@ -231,6 +232,14 @@ def wary_alone() -> World:
     return lapsed(world)
 
 
+def begun_from_a_store(policy: Policy = POLICY) -> World:
+    """Where `current` leads to the first version."""
+    world = take(World(current="a"), events.Begun(at=0.0, release=STORED[0], policy=policy))
+    return up(world, 1)
+
+
+FROM_A_STORE = Bounds(asks=2, found=((STORED[1], POLICY),))
+WARY_FROM_A_STORE = Bounds(asks=2, found=((STORED[1], WARY),))
 KEPT_WARY = Bounds(asks=1, found=((RELEASES[1], WARY),))
 LIFTED_WARY = Bounds(asks=2, found=((RELEASES[1], WARY),))
 KEPT_WARY_ALONE = Bounds(asks=1, found=((RELEASES[1], WARY_ALONE),))
@@ -262,6 +271,8 @@ STARTS = (
         Bounds(asks=2, found=((RELEASES[1], NO_PROBATION),)),
         3_000,
     ),
+    Start("from a store", begun_from_a_store, 8, FROM_A_STORE, 6_000),
+    Start("from a store, wary", lambda: begun_from_a_store(WARY), 8, WARY_FROM_A_STORE, 6_000),
     Start("exclusive", exclusively, 9, ALONE, 1_000),
     Start("exclusive, yielding", yielding, 8, ALONE, 1_000),
     Start("exclusive, taking turns", taking_turns, 8, ALONE, 1_000),

@@ -7,24 +7,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from supervisor.core import due, events, fallback, generation, handoff, health, moves, retreat
+from supervisor.core import course, due, events, fallback, generation, handoff, health, moves, retreat
 from supervisor.core import step as step_module
-from supervisor.core.effects import CloseSockets, Conclude, Kill, LetGo, Refuse, Spawn, Steer
+from supervisor.core.effects import CloseSockets, Conclude, Kill, LetGo, Point, Refuse, Spawn, Steer
 from supervisor.core.handoff import Cue, Move
-from supervisor.core.model import Ask, Failure, Handoff, Life, Phase, Reason, Request, Role, State
+from supervisor.core.model import ANYWHERE, Ask, Failure, Handoff, Life, Phase, Reason, Request, Role, State
+from supervisor.core.outcome import Result
+from supervisor.core.pointing import pointed
 from supervisor.core.record import Record, Served
 from supervisor.core.turn import Turn
 from tests.core import starts
 from tests.core.explore import InvariantError, explore
+from tests.core.invariants import take
 from tests.core.kind import calm, kindness, onward
-from tests.core.world import NO_PROBATION, POLICY, RELEASES, WARY, Bounds
+from tests.core.world import NO_PROBATION, POLICY, RELEASES, STORED, WARY, Bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from supervisor.core.effects import Effect
     from supervisor.core.events import Event
-    from supervisor.core.model import Generation
+    from supervisor.core.model import Generation, Release
     from tests.core.world import World
 
     Patch = pytest.MonkeyPatch
@@ -218,6 +221,27 @@ def never_kill(patch: Patch) -> None:
     mute(patch, Kill)
 
 
+def never_move_current(patch: Patch) -> None:
+    mute(patch, Point)
+
+
+def leave_the_wish_as_it_is(patch: Patch) -> None:
+    patch.setattr(moves, "put_back", lambda *_: ())
+
+
+def move_current_before_the_commit(patch: Patch) -> None:
+    def put_forward(under_way: Handoff, _: Release) -> Iterator[Point]:
+        assert under_way.release is not None
+        assert under_way.release.version is not None
+        yield Point("/srv/store", under_way.release.version, (ANYWHERE,))
+
+    patch.setattr(moves, "put_back", put_forward)
+
+
+def move_current_whatever_comes_of_it(patch: Patch) -> None:
+    patch.setattr(course, "pointed", lambda outcome: pointed(replace(outcome, result=Result.COMMITTED)))
+
+
 def forget_the_pending(patch: Patch) -> None:
     patch.setattr(step_module, "_take_up_pending", lambda _: None)
 
@@ -403,8 +427,17 @@ def one_may_drain() -> World:
     return starts.lapsed(starts.shifted(starts.serving(one), one))
 
 
+def in_probation_from_a_store() -> World:
+    """An upgrade to the second version has come that far."""
+    world = starts.asked(starts.begun_from_a_store())
+    world = take(world, events.Verified(at=0.0, handoff=1, release=STORED[1], policy=POLICY, current="a"))
+    return take(starts.up(world, 2), events.Steered(at=0.0, handoff=1, sockets=2))
+
+
 def bounds_of(world: World) -> Bounds:
     """What may happen to it: a server that cannot run twice is never said to be one that can."""
+    if world.current is not None:
+        return starts.FROM_A_STORE
     return starts.ALONE if world.alone else Bounds(asks=2)
 
 
@@ -460,6 +493,10 @@ MUTANTS: tuple[tuple[Break, Callable[[], World], str], ...] = (
     (take_every_end_for_a_failure, lambda: starts.shifted(starts.succeeded(), WARY), "who is on trial"),
     (remember_every_failure, starts.fell_back, "only so many failures are kept"),
     (go_back_before_who_has_asked, starts.kept_while_failing, "nobody is displaced by the service itself"),
+    (never_move_current, starts.begun_from_a_store, "current leads to what serves"),
+    (leave_the_wish_as_it_is, starts.begun_from_a_store, "current leads to what serves"),
+    (move_current_before_the_commit, starts.begun_from_a_store, "current leads to what has been committed"),
+    (move_current_whatever_comes_of_it, in_probation_from_a_store, "current leads to what has been committed"),
     (a_set_of_its_own, starts.yielding, "clients wait for whoever comes"),
 )
 

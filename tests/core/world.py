@@ -26,8 +26,8 @@ from supervisor.core.due import (
 )
 from supervisor.core.ending import Exit
 from supervisor.core.generation import policy_for
-from supervisor.core.launch import Launch
-from supervisor.core.model import Ask, Failure, Process, Reason, Release, Request, State
+from supervisor.core.launch import Launch, Store
+from supervisor.core.model import ANYWHERE, Ask, Failure, Process, Reason, Release, Request, State
 from supervisor.core.outcome import Result
 from supervisor.core.policy import HealthProbe, Policy
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from supervisor.core.outcome import Outcome
     from supervisor.core.record import Record
 
+BY_HAND = " after ln -sfn "
 POLICY = Policy(probation=5.0, drain_limit=2, restart_limit=2, rollback_after=0)
 NO_PROBATION = replace(POLICY, probation=0.0)
 EXCLUSIVE = replace(POLICY, exclusive=True)
@@ -54,6 +55,15 @@ def release(name: str) -> Release:
 
 RELEASES = (release("a"), release("b"))
 OLDER = release("older")
+
+
+def stored(name: str) -> Release:
+    """A version of a store."""
+    found = release(name)
+    return replace(found, version=name, launch=replace(found.launch, store=Store(root="/srv/store")))
+
+
+STORED = (stored("a"), stored("b"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,10 @@ class World:
     alone: bool = False
     """Every configuration of it is exclusive."""
     ended: bool = False
+    current: str | None = None
+    """The version that the store's `current` leads to; None: there is no store."""
+    wished: bool = False
+    """A person has moved `current`, and no upgrade has looked at it since."""
 
     @property
     def steers(self) -> list[effects.Steer]:
@@ -132,11 +146,24 @@ class World:
             case events.Quiet():
                 return self._quiet(event)
             case events.Asked():
-                return replace(self, asked=self.asked + 1, owed=self.owed | {event.request.id})
+                return self._asked(event.request)
+            case events.Verified() | events.Refused():
+                return replace(self, wished=self.wished and not self._looked(event.current))
             case events.AbortAsked() | events.StopAsked() | events.LeaveAsked() | events.LiftAsked():
                 return replace(self, asked=self.asked + 1)
             case _:
                 return self
+
+    def _asked(self, request: Request) -> World:
+        """Maybe after `ln -sfn`."""
+        _, by_hand, version = request.id.partition(BY_HAND)
+        asked = replace(self, asked=self.asked + 1, owed=self.owed | {request.id})
+        return replace(asked, current=version, wished=True) if by_hand else asked
+
+    def _looked(self, seen: str | None) -> bool:
+        """Only an upgrade takes where `current` leads for a wish, and the last one may have come after the look."""
+        under_way = self.state.handoff
+        return under_way is not None and under_way.request.ask is Ask.UPGRADE and seen in {self.current, ANYWHERE}
 
     def _quiet(self, event: events.Quiet) -> World:
         found = self.state.find(event.generation)
@@ -173,6 +200,8 @@ class World:
                 return replace(self, owed=self.owed - {effect.request.id})
             case effects.End():
                 return replace(self, ended=True)
+            case effects.Point() if self.current in effect.seen or ANYWHERE in effect.seen:
+                return replace(self, current=effect.version)
             case _:
                 return self
 
@@ -203,6 +232,9 @@ class World:
         yield from self.sights(bounds)
         if self.asked < bounds.asks:
             yield from asks(str(self.asked))
+            if self.current is not None:
+                for version in sorted({"a", "b"} - {self.current}):
+                    yield events.Asked(at=0.0, request=Request(id=f"{self.asked}{BY_HAND}{version}"))
             for each in self.state.record.quarantine:
                 yield events.LiftAsked(at=0.0, release=each.release.id)
 
@@ -211,13 +243,13 @@ class World:
         for watch in watches(self.state):
             match watch:
                 case VerifyRelease(request=Request(ask=Ask.REPLACE)):
-                    yield from _verdicts(watch, ((watch.previous or RELEASES[0], self.state.policy),))
+                    yield from _verdicts(watch, ((watch.previous or RELEASES[0], self.state.policy),), self._seen())
                 case VerifyRelease(request=Request(ask=Ask.FALLBACK)):
                     assert watch.previous is not None
                     assert watch.policy is not None
-                    yield from _verdicts(watch, ((watch.previous, watch.policy),))
+                    yield from _verdicts(watch, ((watch.previous, watch.policy),), self._seen())
                 case VerifyRelease():
-                    yield from _verdicts(watch, bounds.found)
+                    yield from _verdicts(watch, bounds.found, self._seen())
                 case AwaitSilence() | ProbeHealth() | WeighMemory():
                     yield _fares(watch)
                 case AwaitReady():
@@ -229,6 +261,12 @@ class World:
                 case AwaitReleased():
                     yield events.Released(at=0.0, generation=watch.generation, run=watch.run)
         yield from _pings(self.state)
+
+    def _seen(self) -> tuple[str | None, ...]:
+        """Where `current` may have led when it was looked at."""
+        if self.current is None:
+            return (ANYWHERE,)
+        return ("a", "b") if self.wished else (self.current,)
 
     def answers(self) -> Iterator[events.Event]:
         """What those who do may answer; the kernel is asked one thing at a time."""
@@ -243,10 +281,13 @@ class World:
                 yield events.SpawnFailed(at=0.0, generation=number, run=run, failure=failure)
 
 
-def _verdicts(watch: VerifyRelease, found: tuple[tuple[Release, Policy], ...]) -> Iterator[events.Event]:
-    for each, policy in found:
-        yield events.Verified(at=0.0, handoff=watch.handoff, release=each, policy=policy)
-    yield events.Refused(at=0.0, handoff=watch.handoff, failure=Failure(Reason.BAD_RELEASE))
+def _verdicts(
+    watch: VerifyRelease, found: tuple[tuple[Release, Policy], ...], seen: tuple[str | None, ...]
+) -> Iterator[events.Event]:
+    for current in seen:
+        for each, policy in found:
+            yield events.Verified(at=0.0, handoff=watch.handoff, release=each, policy=policy, current=current)
+        yield events.Refused(at=0.0, handoff=watch.handoff, failure=Failure(Reason.BAD_RELEASE), current=current)
 
 
 AILMENTS = {AwaitSilence: Reason.HUNG, ProbeHealth: Reason.UNHEALTHY, WeighMemory: Reason.OUTGROWN}
