@@ -5,14 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from supervisor.releases.layout import Layout
 from tests.handoff.conftest import Make
+from tests.handoff.test_crash_points import sound
 from tests.harness import builds, proc
-from tests.harness.crashing import injected, needs_strace
+from tests.harness.crashing import Crash, injected, needs_strace, upgraded
+from tests.harness.load import Load
 from tests.harness.output import DEADLINE
 from tests.harness.supervisor import Supervisor
 from tests.releases.stores import left, offer, put, sha256
@@ -20,6 +23,10 @@ from tests.releases.stores import left, offer, put, sha256
 
 @pytest.fixture
 def layout(supervisor: Supervisor, v1: Path, v2: Path) -> Layout:
+    return served_from(supervisor, v1, v2)
+
+
+def served_from(supervisor: Supervisor, v1: Path, v2: Path) -> Layout:
     """v1 and v2 in a store, of which v1 is current."""
     made = Layout(supervisor.folder / "web")
     for name, program in (("v1", v1), ("v2", v2)):
@@ -118,6 +125,34 @@ def test_a_policy_holds_at_the_upgrade_and_at_a_link_by_hand(
     assert "leads to no version" in supervisor.hup()["reason"]
     assert supervisor.command("upgrade", "v3").returncode == 0
     assert (supervisor.get().version, points(layout)) == ("v2", "versions/v3")
+
+
+POINTS = {"rename": (1, 2, 3, 4), "symlink": (1,), "fsync": (2, 4, 6), "write": (8, 14, 18)}
+"""`scripts/soak points store` walks all of them."""
+
+
+@needs_strace
+@pytest.mark.parametrize("call", POINTS)
+def test_an_upgrade_that_is_killed_ends_with_the_old_one_or_the_new_one_and_current_with_it(
+    supervisor: Supervisor, layout: Layout, load: Callable[..., Load], call: str
+) -> None:
+    supervisor.configure(handoff={"probation": "100ms"})
+    supervisor.start()
+    running = load(supervisor, rate=300)
+    died = sum(whole(supervisor, layout, call, number).died for number in POINTS[call])
+    assert died, "no point was met"
+    running.answered(50)
+    running.stop().no_failures()
+
+
+def whole(supervisor: Supervisor, layout: Layout, call: str, number: int) -> Crash:
+    """What came of `gapless upgrade` to the other version, whose supervisor was killed at a system call."""
+    serves = supervisor.get().version
+    wanted = "v1" if serves == "v2" else "v2"
+    seen = upgraded(supervisor, call, number, wanted)
+    sound(seen, serves, wanted)
+    assert points(layout) == f"versions/{seen.version}", seen
+    return seen
 
 
 @needs_strace

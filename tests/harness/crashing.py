@@ -14,7 +14,7 @@ from tests.harness.output import DEADLINE, Output, piped
 from tests.harness.supervisor import Supervisor
 
 CALLS = (
-    *("write", "fsync", "rename", "unlink"),
+    *("write", "fsync", "rename", "unlink", "symlink"),
     *("bind", "listen", "setsockopt", "shutdown", "close", "dup2", "dup3"),
     *("vfork", "clone", "clone3", "pidfd_open", "pidfd_send_signal", "waitid", "kill"),
     *("sendmsg", "sendto"),
@@ -57,8 +57,9 @@ def injected(pid: int, calls: str, what: str) -> Iterator[None]:
         says.close()
 
 
-def upgraded(supervisor: Supervisor, call: str, number: int) -> Crash:
+def upgraded(supervisor: Supervisor, call: str, number: int, version: str | None = None) -> Crash:
     """An upgrade whose supervisor is killed at a call, if it comes so far; then the next one goes on to the end."""
+    asked = {} if version is None else {"release": version}
     known = supervisor.history()
     before = known[-1]["handoff"] if known else 0
     kept = supervisor.keep_output()
@@ -67,7 +68,7 @@ def upgraded(supervisor: Supervisor, call: str, number: int) -> Crash:
         injected(supervisor.pid, call, f"signal=KILL:when={number}"),
         suppress(UnreachableError, OperatorError, OSError),
     ):
-        supervisor.client().call("POST", "/v1/upgrade")
+        supervisor.client().call("POST", "/v1/upgrade", **asked)
         supervisor.ends_or(mark, "generation_ended")
     died = not supervisor.lives()
     if died:

@@ -1,6 +1,6 @@
-"""`scripts/soak points [systemd]`: every crash point. `scripts/soak MINUTES`: upgrades, crashes, reexecs. Under load.
+"""`scripts/soak points [store | systemd]`: every crash point. `scripts/soak MINUTES`: upgrades, crashes and reexecs.
 
-`scripts/soak mutations`: 100,000 programs with something wrong in them, looked at as preflight does.
+Both are under load. `scripts/soak mutations`: 100,000 programs with something wrong in them, looked at as preflight does.
 
 Ends with status 1 at the first thing that is not as it should be, and says what that was.
 """
@@ -16,8 +16,10 @@ import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.handoff.test_crash_points import sound
+from tests.handoff.test_store import served_from, whole
 from tests.harness import builds
 from tests.harness.crashing import CALLS, upgraded
 from tests.harness.load import Load
@@ -29,6 +31,10 @@ from tests.systemd import unit as systemd
 from tests.systemd.conftest import Servers, installed
 from tests.systemd.unit import Unit
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+USAGE = "usage: scripts/soak points [store | systemd] | scripts/soak mutations | scripts/soak MINUTES"
 RATE = 300
 SETTLED = 50
 """Requests between two things that happen."""
@@ -45,34 +51,54 @@ def main(words: list[str]) -> int:
         points()
     elif words == ["mutations"]:
         mutated_programs()
+    elif words == ["points", "store"]:
+        points_in_a_store()
     elif words == ["points", "systemd"]:
         points_under_systemd()
     elif len(words) == 1 and words[0].isdecimal():
         at_random(minutes=int(words[0]), seed=int(os.environ.get("SEED", str(time.time_ns() % 10**6))))
     else:
-        print("usage: scripts/soak points [systemd] | scripts/soak mutations | scripts/soak MINUTES", file=sys.stderr)
+        print(USAGE, file=sys.stderr)
         return 2
     return 0
 
 
 def points() -> None:
-    """Each system call of each kind in the course of an upgrade, until an upgrade passes unharmed."""
-    tried = 0
+    """Each system call of each kind in the course of an upgrade, of a file that was put in place."""
+
+    def died(call: str, number: int) -> bool:
+        serves, wanted = _next(supervisor)
+        seen = upgraded(supervisor, call, number)
+        sound(seen, serves, wanted)
+        return seen.died
+
     with closing(_supervisor()) as supervisor:
-        load = Load(supervisor.network, [supervisor.address], rate=RATE)
-        for call in CALLS:
-            for number in range(1, 10_000):
-                serves, wanted = _next(supervisor)
-                seen = upgraded(supervisor, call, number)
-                sound(seen, serves, wanted)
-                load.answered(SETTLED)
-                if not seen.died:
-                    break
-                tried += 1
-            print(f"{call}: {number - 1} points", flush=True)
-        found = load.stop()
-        found.no_failures()
-        assert supervisor.stop() == 0
+        _walk(supervisor, died)
+
+
+def points_in_a_store() -> None:
+    """The same for `gapless upgrade V`: one version serves afterwards, and `current` leads to it."""
+    with closing(Supervisor(Path(tempfile.mkdtemp(prefix="gapless-soak.")))) as supervisor:
+        supervisor.configure(handoff={"probation": "100ms"})
+        layout = served_from(supervisor, builds.go_server("v1"), builds.go_server("v2"))
+        supervisor.start()
+        _walk(supervisor, lambda call, number: whole(supervisor, layout, call, number).died)
+
+
+def _walk(supervisor: Supervisor, died: Callable[[str, int], bool]) -> None:
+    """Under load, until an upgrade passes unharmed by each call."""
+    tried = 0
+    load = Load(supervisor.network, [supervisor.address], rate=RATE)
+    for call in CALLS:
+        number = 1
+        while died(call, number):
+            load.answered(SETTLED)
+            number += 1
+        print(f"{call}: {number - 1} points", flush=True)
+        tried += number - 1
+    found = load.stop()
+    found.no_failures()
+    assert supervisor.stop() == 0
     print(f"{tried} crash points, {found.requests:,} requests, 0 failed")
 
 
