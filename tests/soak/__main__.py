@@ -1,6 +1,6 @@
 """`scripts/soak points [store | systemd]`: every crash point. `scripts/soak MINUTES`: upgrades, crashes and reexecs.
 
-Both are under load. `scripts/soak mutations`: 100,000 programs with something wrong in them, looked at as preflight does.
+Both are under load. `scripts/soak mutations`: 100,000 damaged programs, looked at as preflight does.
 
 Ends with status 1 at the first thing that is not as it should be, and says what that was.
 """
