@@ -12,8 +12,8 @@ another begins with that, and so finds what a person has moved in between; one t
 `current` that it finds, which is what it has started.
 
 `patch`: the newest of the sealed versions that keeps the major and minor number of who serves is asked for, if it is
-newer than all of these that have ever been tried: whoever serves or has served (and was gone back from), whoever an
-upgrade failed to (`Record.failed`), whoever is in quarantine. So each is asked for once, also by the next supervisor,
+newer than all of these that have ever been tried: whoever serves or has served (and was gone back from, by whomever),
+and whoever an upgrade failed to (`Record.failed`). So each is asked for once, also by the next supervisor,
 and never one that is older than what was tried already.
 """
 
@@ -129,7 +129,6 @@ def _line(found: Number) -> tuple[int, int]:
 def _tried(state: State, root: str) -> Iterator[Number]:
     record = state.record
     names = [_version(each.release, root) for each in record.served]
-    names += [each.release.version for each in record.quarantine]
     for name in (*names, *record.failed):
         found = None if name is None else number(name)
         if found is not None:

@@ -116,6 +116,11 @@ class World:
         self.take(events.Asked(at=0.0, request=Request(id=f"upgrade-{version}", version=version)))
         self.settle()
 
+    def hupped(self) -> None:
+        """By a person, to where `current` leads."""
+        self.take(events.Asked(at=0.0, request=Request(id="hup")))
+        self.settle()
+
     def rolled_back(self) -> None:
         self.take(events.Asked(at=0.0, request=Request(id="rollback", ask=Ask.ROLLBACK)))
         self.settle()
@@ -202,9 +207,31 @@ class World:
 MOST = 50
 MOVES = st.one_of(
     st.tuples(st.sampled_from(["moved", "added", "upgraded"]), st.sampled_from(VERSIONS)),
-    st.tuples(st.sampled_from(["rolled_back", "replaced", "verify", "settle"])),
+    st.tuples(st.sampled_from(["hupped", "rolled_back", "replaced", "verify", "settle"])),
 )
 STORIES = st.lists(MOVES, max_size=12)
+
+
+@pytest.mark.parametrize(
+    ("serves", "there", "wish"),
+    [
+        ("1.0.0", ["1.0.1", "1.0.10", "1.0.9", "1.1.0", "2.0.0", "newest"], "1.0.10"),
+        ("1.0.0", ["1.0.1-rc.1"], None),
+        ("1.0.1-rc.1", ["1.0.1-rc.2", "1.0.2-rc.1"], "1.0.1-rc.2"),
+        ("1.0.1-rc.1", ["1.0.1-rc.2", "1.0.1"], "1.0.1"),
+        ("v1.0.0", ["1.0.0", "1.0.0+build"], None),
+        ("newest", ["1.0.1"], None),
+    ],
+)
+def test_the_newest_that_may_be_is_meant(serves: str, there: list[str], wish: str | None) -> None:
+    launch = Launch(argv=("/x",), store=Store(root=ROOT))
+    about = Release(id=serves, path="/x", device=1, inode=1, size=1, mtime_ns=1, launch=launch, version=serves)
+    state, _ = step(State(), events.Begun(at=0.0, release=about, policy=Policy()))
+    sight = Sight(root=ROOT, current=serves, sealed=tuple(there))
+    _, found = looked(PATCH, Noted(), state, sight)
+    assert (None if found is None else found.version) == wish
+    _, elsewhere = looked(PATCH, Noted(), state, Sight(root="/srv/other", current=serves, sealed=tuple(there)))
+    assert elsewhere is None
 
 
 @given(STORIES, st.booleans())
