@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from supervisor.control.client import Client
 
-OWN_WAYS = ("health", "recycle")
+OWN_WAYS = ("health", "recycle", "follow")
 """Of a request that nobody has made."""
 
 _HEADING = 12

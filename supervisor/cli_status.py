@@ -106,6 +106,7 @@ def _head(status: dict[str, Any], width: int) -> list[Text]:
     doing = clean(status["doing"]) + _until(status["until"], status["now"], begins=down)
     where = ", ".join(f"{each['name']} {each['address']}{_sharing(each)}" for each in status["listeners"])
     about = [where, f"supervisor pid {status['pid']}, up {_span(status['now'] - status['began'])}", _held(status)]
+    about.append(_followed(status))
     first = Text(status["service"], style="bold")
     first.append(f"  {doing}", style="not bold")
     return [
@@ -121,6 +122,11 @@ def _held(status: dict[str, Any]) -> str:
     if known is None:
         return ""
     return "cgroups" if known["folder"] else "process groups"
+
+
+def _followed(status: dict[str, Any]) -> str:
+    known = status.get("following")
+    return "" if known is None else f"follows {known['follow']} in {known['root']}"
 
 
 def _sharing(listener: dict[str, Any]) -> str:
@@ -187,6 +193,8 @@ def _remarks(status: dict[str, Any]) -> list[Text]:
         Text(f"in quarantine: {clean(held['id'])}, because {clean(held['because'])} (gapless quarantine)")
         for held in status.get("quarantine", ())
     ]
+    if (status.get("following") or {}).get("fault"):
+        remarks.append(Text(f"follows nothing: {clean(status['following']['fault'])}", style="red"))
     losses = status["queue_losses"]
     if losses["reset"]:
         remarks.append(Text(f"reset in the queue of a dead generation: {losses['reset']}", style="red"))

@@ -25,6 +25,7 @@ from supervisor.daemon_audit import Accounts
 from supervisor.daemon_beginning import Beginning, Ground, begin
 from supervisor.daemon_clearance import Clearances
 from supervisor.daemon_current import point
+from supervisor.daemon_follow import Follow
 from supervisor.daemon_given import MOST_LISTENERS, Given
 from supervisor.daemon_health import HealthWays
 from supervisor.daemon_reexec import Reexec
@@ -153,7 +154,10 @@ class Daemon:
             point=point,
         )
         self._entrance = entrance
-        ways = Ways(self._engine, self._instances, listeners, source, settings, self._let_in, self._clearances)
+        self._follow = Follow(self._engine, self.witness)
+        ways = Ways(
+            self._engine, self._instances, listeners, source, settings, self._let_in, self._follow, self._clearances
+        )
         manager = {} if self._systemd is None else self._systemd.variables
         self._reexec = Reexec(given, listeners, manager, self._engine.settle)
         health = HealthWays(self._engine, self._instances, listeners)
@@ -179,6 +183,7 @@ class Daemon:
             recalled = beginning.policy is not None
             begun = events.Begun(at=self._engine.now(), release=beginning.release, policy=policy, recalled=recalled)
             self._engine.post(begun)
+        self._follow.as_configured(self._settings, recalled=beginning.policy is not None)
 
     async def ended(self) -> int:
         """Wait for the end; the exit status."""
@@ -219,6 +224,7 @@ class Daemon:
             "journal": self._journal.fault or "ok",
             "configuration": self._source.path,
             "cgroup": self._instances.containment.document(),
+            "following": self._follow.document(),
         }
 
     def explain(self) -> list[dict[str, Any]]:
@@ -322,6 +328,7 @@ class Daemon:
         if any(isinstance(effect, effects.End) for effect in step.effects) and not self._over.done():
             self._over.set_result(None)
         self._desk.take(step.effects)
+        self._follow.told(step)
         if self._systemd is not None:
             self._systemd.told(step, self._engine.now())
             self._systemd.store.keep(self._listeners)

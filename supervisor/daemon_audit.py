@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from supervisor.core.allowance import Allowance
+from supervisor.core.pointing import FOLLOW
 from supervisor.telemetry.asker import login_of, process_name
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ class Accounts:
     def signal(self, name: str) -> None:
         """A signal came. asyncio does not tell who sent it (siginfo), and only those may whom the kernel lets."""
         self._audit.write("signal", time.time(), way=name)
+
+    def followed(self, request: str, because: str) -> None:
+        """The store asks for an upgrade. Who has changed it is not known."""
+        self._audit.write("followed", time.time(), way=FOLLOW, request=request, because=because)
 
     def roles(self, admission: Admission) -> None:
         """From now on it is those who may use the control socket."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from supervisor.errors import HostError
@@ -24,6 +25,8 @@ def rehearse(source: Source) -> int:
         heritage.read(state_dir(settings.service, settings.state_dir))
     except heritage.UnreadableError as odd:
         raise HostError(str(odd)) from odd
+    if settings.follow != "off":
+        import_module("supervisor.daemon_following")
     return 0
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from supervisor.core.model import Release
     from supervisor.core.policy import HttpCheck, WarmUp
     from supervisor.daemon_clearance import Clearances
+    from supervisor.daemon_follow import Follow
     from supervisor.engine.instances import Instance, Instances
     from supervisor.engine.loop import Engine
     from supervisor.linux.listeners import Listeners
@@ -60,6 +61,7 @@ class Ways:
     _running: Settings
     _let_in: Callable[[Admission], None]
     """Change who may use the control socket. Raises HostError."""
+    _follow: Follow
     _clearances: Clearances
     _probes: dict[int, Probe] = field(default_factory=dict)
     """Under way, by generation."""
@@ -103,6 +105,7 @@ class Ways:
             seen.leads_to = leads_to(settings.launch)
             self._refuse_what_needs_a_restart(settings)
             self._accept(settings.admission)
+            self._follow.as_configured(settings)
             release, policy = await self._chosen(settings.launch, watch.request.version), settings.policy
             if is_asked(watch.request.ask) and self._engine.state.record.holds(release) is None:
                 release, failure = await self._clearances.cleared(watch.handoff, release, settings)

@@ -36,6 +36,7 @@ class ReleasesTable(BaseModel):
     keyring: FullPath | None = None
     keys: list[Annotated[str, AfterValidator(_key)]] = Field(default_factory=list)
     keep: Annotated[int, Field(ge=1, le=1000)] = 5
+    follow: Literal["current", "patch", "off"] = "off"
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

@@ -28,6 +28,8 @@ class Settings:
     launch: Launch
     policy: Policy
     clearance: Clearance
+    follow: str = "off"
+    """What begins an upgrade by itself: current, patch or off (`releases.following`)."""
 
 
 _KIND = ""

@@ -36,6 +36,7 @@ def summary(configuration: Configuration) -> list[str]:
         ),
         *_health(configuration),
         *_rollback(configuration),
+        *_follow(configuration),
         f"stop:       {configuration.drain_signal}, and KILL after {_seconds(configuration.stop.timeout)}",
     ]
 
@@ -60,6 +61,15 @@ def _rollback(configuration: Configuration) -> list[str]:
     lasts = f"for {_seconds(rollback.quarantine)}" if rollback.quarantine else "until that is lifted"
     often = "once" if rollback.after == 1 else f"{rollback.after} times within {_seconds(rollback.within)}"
     return [f"gone back:  to the last good release when it fails {often}, and not started again {lasts}"]
+
+
+def _follow(configuration: Configuration) -> list[str]:
+    what = {
+        "current": "current, when it is moved",
+        "patch": "a newer version that is added, if its major and minor number are the same",
+    }
+    releases = configuration.releases
+    return [f"follows:    {what[releases.follow]}, in {releases.root}"] if releases.follow in what else []
 
 
 def _handoff(configuration: Configuration) -> str:

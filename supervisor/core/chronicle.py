@@ -13,6 +13,7 @@ from supervisor.core.fallback import stuck
 from supervisor.core.health import replaced_at
 from supervisor.core.model import Life, Mode, Phase, Role
 from supervisor.core.outcome import Result
+from supervisor.core.pointing import FOLLOW
 from supervisor.core.policy import is_failing
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ def _effect(effect: effects.Effect) -> Iterator[Happening]:
         case effects.Conclude():
             outcome = effect.outcome
             yield Happening("handoff_ended", _ended(outcome), grave=outcome.result is not Result.COMMITTED)
+            if outcome.request.way == FOLLOW and outcome.result is not Result.COMMITTED:
+                yield Happening("follow_failed", _not_followed(outcome), grave=True)
         case effects.Refuse():
             fields: dict[str, Value] = {"request": effect.request.id, "reason": str(effect.failure)}
             yield Happening("request_refused", fields, grave=True)
@@ -176,6 +179,19 @@ def _ended(outcome: Outcome) -> dict[str, Value]:
     if outcome.undone_by is not None:
         fields["undone_by"] = outcome.undone_by.id
     return fields
+
+
+def _not_followed(outcome: Outcome) -> dict[str, Value]:
+    version = outcome.request.version or (outcome.to_release.version if outcome.to_release else outcome.current)
+    what = "it is not tried again by itself, unless current is moved once more or a newer version is added"
+    return {
+        "handoff": outcome.handoff,
+        "request": outcome.request.id,
+        "version": version,
+        "because": outcome.request.because,
+        "reason": str(outcome.failure or ""),
+        "what": what,
+    }
 
 
 def ready_to_steered(outcome: Outcome) -> float | None:

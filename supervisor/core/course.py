@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from supervisor.core import events
 from supervisor.core.effects import Conclude
-from supervisor.core.model import Failure, Reason
-from supervisor.core.outcome import Outcome
+from supervisor.core.model import ANYWHERE, Ask, Failure, Reason
+from supervisor.core.outcome import Outcome, Result
 from supervisor.core.pointing import pointed
 
 if TYPE_CHECKING:
     from supervisor.core.events import Event
     from supervisor.core.model import Generation, Handoff, Phase
-    from supervisor.core.outcome import Result
+    from supervisor.core.record import Record
     from supervisor.core.turn import Turn
 
 
@@ -59,8 +59,18 @@ def conclude(turn: Turn, handoff: Handoff, result: Result, failure: Failure | No
         current=handoff.current,
     )
     turn.put_handoff(None)
-    turn.state = replace(turn.state, concluded=outcome)
+    turn.state = replace(turn.state, concluded=outcome, record=_remembered(turn.state.record, handoff, outcome))
     turn.emit(*pointed(outcome), Conclude(outcome))
+
+
+def _remembered(record: Record, handoff: Handoff, outcome: Outcome) -> Record:
+    """A stop says nothing about the version that it has cut short."""
+    stopped = outcome.failure is not None and outcome.failure.reason is Reason.STOPPING
+    if handoff.request.ask is not Ask.UPGRADE or outcome.result is Result.COMMITTED or stopped:
+        return record
+    read = None if handoff.current == ANYWHERE else handoff.current
+    meant = (handoff.request.version or read) if handoff.release is None else handoff.release.version
+    return record if meant is None else record.failing(meant)
 
 
 def failure_in(event: Event) -> Failure:

@@ -172,7 +172,7 @@ class Request:
     id: str
     ask: Ask = Ask.UPGRADE
     way: str = "signal"
-    """signal or control; health, recycle or deaths, where the service itself asks"""
+    """a signal's name or control; health, recycle, deaths or follow, where the service itself asks"""
     uid: int | None = None
     pid: int | None = None
     if_current: str | None = None

@@ -11,11 +11,14 @@ wish of its own, and it stays. So a move can be done twice, and a new supervisor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from supervisor.core.effects import Point
 from supervisor.core.model import Ask
 from supervisor.core.outcome import Result
+
+FOLLOW: Final = "follow"
+"""The way of an upgrade that a change in the store has asked for (`releases.following`)."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

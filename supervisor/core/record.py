@@ -63,6 +63,8 @@ class Record:
     deaths: tuple[float, ...] = ()
     """When who serves failed, since its release was committed: the last ones, and only as many as are too many."""
     quarantine: tuple[Quarantined, ...] = ()
+    failed: tuple[str, ...] = ()
+    """The last versions of the store that an upgrade was to lead to and has not: the service asks for none of them."""
 
     # ---- who has served
 
@@ -94,6 +96,11 @@ class Record:
         """Whether who serves has failed too often."""
         recent = [each for each in self.deaths if at - each < policy.rollback_within]
         return 0 < policy.rollback_after <= len(recent)
+
+    def failing(self, version: str) -> Record:
+        """An upgrade to that version has failed."""
+        others = (each for each in self.failed if each != version)
+        return replace(self, failed=(*others, version)[-KEPT:])
 
     def found(self, release: Release) -> Served | None:
         """That release as it served last."""

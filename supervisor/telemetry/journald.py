@@ -41,6 +41,7 @@ MESSAGE_IDS: Final = {
     "handoff_began": "0939642226784e22ba0dd71fa2f3df40",
     "handoff_ended": "c8cf8c2446b14558a5cd9c42f795ec42",
     "leaving": "c211ef8180d94e248ceb0ce34d4fc011",
+    "follow_failed": "fbcff03957cb44408bb3309601f1ae24",
     "no_good_release": "4a7b479aace14f67a03f8f3c2de1889f",
     "phase": "b70cddb271c24d8ebb7f8741e83d2688",
     "quarantine_began": "781992dc467a45ee8d9b803ed55dfa2c",

@@ -46,7 +46,7 @@ CORE_STDLIB = frozenset(
 )
 CORE_FORBIDDEN_CALLS = frozenset({"__import__", "breakpoint", "compile", "eval", "exec", "input", "open", "print"})
 # Heavy to load, so never part of the daemon at rest.
-HEAVY = frozenset({"rich", "pydantic", "elftools"})
+HEAVY = frozenset({"rich", "pydantic", "elftools", "asyncinotify"})
 
 _SUPPRESSION = re.compile(
     r"#\s*(?:type:\s*ignore(?:\[[^\]]*\])?"

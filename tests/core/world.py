@@ -354,7 +354,11 @@ def _handoff_timeless(handoff: Handoff) -> Handoff:
 
 
 def _record_timeless(record: Record) -> Record:
-    if not any(record.deaths) and not any(each.since or each.until or each.because for each in record.quarantine):
+    if (
+        not any(record.deaths)
+        and not record.failed
+        and not any(each.since or each.until or each.because for each in record.quarantine)
+    ):
         return record
     quarantine = (replace(each, since=0.0, until=each.until and 0.0, because="") for each in record.quarantine)
-    return replace(record, deaths=(0.0,) * len(record.deaths), quarantine=tuple(quarantine))
+    return replace(record, deaths=(0.0,) * len(record.deaths), quarantine=tuple(quarantine), failed=())

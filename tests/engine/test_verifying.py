@@ -18,7 +18,7 @@ def test_a_fault_of_our_own_refuses_the_handoff() -> None:
 
     others: Any = SimpleNamespace(now=lambda: 1.0)
     source: Any = SimpleNamespace(now=now)
-    ways = Ways(others, others, others, source, others, others, others)
+    ways = Ways(others, others, others, source, others, others, others, others)
     with capture_logs() as told:
         seen = asyncio.run(ways._verify(VerifyRelease(7, Request(id="r"), None)))
     assert isinstance(seen, events.Refused)
