@@ -16,13 +16,13 @@ What is read here may be by anybody, and nothing is taken from it that has not t
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import os
 import tarfile
 from contextlib import ExitStack
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from supervisor.errors import OperatorError, ReleaseError
@@ -131,7 +131,13 @@ def to_json(backup: Backup) -> bytes:
         "refers": list(backup.refers),
         "members": [_said(each) for each in backup.members],
     }
-    return json.dumps(said, indent=1).encode() + b"\n"
+    return json.dumps({**said, "digest": digest_of(said)}, indent=1).encode() + b"\n"
+
+
+def digest_of(said: Mapping[str, Any]) -> str:
+    """The SHA-256 of all that a manifest says but that: an archive that is not packed has no checksum of its own."""
+    rest = {key: value for key, value in said.items() if key != "digest"}
+    return sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def from_json(text: bytes) -> Backup:
@@ -152,6 +158,8 @@ def _backup(said: Mapping[str, Any]) -> Backup:
         newer = type(said["format"]) is int and said["format"] > FORMAT
         what = "a newer version of gapless: restore it by that" if newer else "no version of gapless"
         raise BackupError(f"the backup is of {what} (format {shown(repr(said['format']))})")
+    if digest_of(said) != said["digest"]:
+        raise BackupError("the backup's manifest is damaged: its digest is that of another: copy it again")
     members = tuple(_item(each) for each in said["members"])
     if len({each.path for each in members}) != len(members):
         raise BackupError("the backup's manifest is damaged: it names something twice")
@@ -223,7 +231,7 @@ class Digested(io.RawIOBase):
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._digest = hashlib.sha256()
+        self._digest = sha256()
         self._count = 0
 
     @property
@@ -239,7 +247,7 @@ class Digested(io.RawIOBase):
         """To its beginning alone: what has gone by is forgotten."""
         if (to, whence) != (0, io.SEEK_SET):
             raise io.UnsupportedOperation("it goes forward alone")
-        self._digest, self._count = hashlib.sha256(), 0
+        self._digest, self._count = sha256(), 0
         return self._stream.seek(0)
 
     def read(self, size: int = -1, /) -> bytes:
