@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 from supervisor import __version__, cli_looks
 from supervisor import cli_arguments as takes
-from supervisor.cli_backup import of_backup, of_restore
 from supervisor.cli_release import add_arguments as add_release_arguments
 from supervisor.errors import GaplessError, HostError, OperatorError, UnreachableError, UsageError
 from supervisor.paths import control_sockets, living_control_socket, runtime_root
@@ -139,8 +138,8 @@ def _parser() -> argparse.ArgumentParser:
         takes.of_handoff(command(name, _ask, text), name)
     release = command("release", _release, "keep versions in a store: add, list, verify, prune, remove")
     add_release_arguments(release, which)
-    of_backup(command("backup", _backup, "write configuration, history, manifests and releases into one archive"))
-    of_restore(command("restore", _restore, "put such an archive back on an empty host, and verify it"))
+    takes.of_backup(command("backup", _backup, "write configuration, history, manifests and releases into one archive"))
+    takes.of_restore(command("restore", _restore, "put such an archive back on an empty host, and verify it"))
     command("stop", _stop, "drain everything and end")
     command("reexec", _reexec, "replace the supervisor itself by what is on disk now; its server notices nothing")
     takes.of_quarantine(

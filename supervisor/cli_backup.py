@@ -27,31 +27,6 @@ if TYPE_CHECKING:
 _MINISIGN = re.compile(r"RW[A-Za-z0-9+/]{54}", re.ASCII)
 
 
-def of_backup(parser: argparse.ArgumentParser) -> None:
-    """What backup takes."""
-    where = "where to; - is standard output, and .tar is not packed (default: ROOT/backups/NAME-TIME.tar.gz)"
-    parser.add_argument("file", nargs="?", metavar="FILE", help=where)
-    parser.add_argument("--config", type=Path, metavar="FILE", help="the configuration; needless where gapless runs")
-    which = "of current, previous, all, none and versions, with commas between (default: current,previous)"
-    parser.add_argument("--releases", metavar="WHICH", help=which)
-    parser.add_argument("--json", action="store_true", help="for machines")
-
-
-def of_restore(parser: argparse.ArgumentParser) -> None:
-    """What restore takes."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="what `gapless backup` has written")
-    parser.add_argument("--check", action="store_true", help="see that it is whole, and say what is in it; no more")
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="where its configuration goes, if not to where it was"
-    )
-    parser.add_argument("--sha256", metavar="H", help="what it is to be: a SHA-256, or a file as sha256sum writes it")
-    parser.add_argument("--signature", type=Path, metavar="F", help="of it by OpenPGP, minisign or Ed25519")
-    parser.add_argument("--keyring", type=Path, metavar="FILE", help="OpenPGP keys that this may be by")
-    key = "one that it may be by: minisign's (RW...), or a file of an Ed25519 key in PEM; repeatable"
-    parser.add_argument("--key", action="append", default=[], metavar="KEY", help=key)
-    parser.add_argument("--json", action="store_true", help="for machines")
-
-
 def backup(given: argparse.Namespace, running: Callable[[], str | None]) -> None:
     """Write one, and say what it is. `running` tells the configuration of the supervisor that runs.
 
