@@ -47,7 +47,7 @@ def backup(given: argparse.Namespace, running: Callable[[], str | None]) -> None
         print(json.dumps(_document(saved), indent=2), file=told)
         return
     for line in _saved(saved):
-        print(line, file=told)
+        print(_clean(line), file=told)
 
 
 def restore(given: argparse.Namespace) -> None:
@@ -69,7 +69,7 @@ def restore(given: argparse.Namespace) -> None:
         return
     _print_swept(swept)
     for line in _checked(given.file, plan) if given.check else _restored(plan, new):
-        print(line)
+        print(_clean(line))
 
 
 def _proof(given: argparse.Namespace) -> Proof:
@@ -83,6 +83,13 @@ def _proof(given: argparse.Namespace) -> Proof:
 
 
 # ---- for people
+
+
+def _clean(line: str) -> str:
+    """A backup says of itself what it likes."""
+    from supervisor.cli_layout import clean  # noqa: PLC0415 - loads what draws tables
+
+    return clean(line)
 
 
 def _saved(saved: Saved) -> Iterable[str]:

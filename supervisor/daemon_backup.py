@@ -301,6 +301,8 @@ def _to_file(made: Backup, held: dict[str, bytes], place: Place, to: Path | None
             raise HostError(f"{new.parent} does not keep what is written to it: look at its disk")
         new.rename(to)
         sync_folder(to.parent)
+    except OSError as refused:
+        raise HostError(f"{to} cannot be written: {refused.strerror}") from refused
     finally:
         with suppress(FileNotFoundError):
             new.unlink()

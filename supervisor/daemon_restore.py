@@ -92,12 +92,10 @@ def plan(path: Path, file: BinaryIO, proof: Proof, config: Path | None) -> Plan:
         except heritage.UnreadableError as odd:
             raise ReleaseError(f"{odd}: restore it by the version that wrote it ({examined.manifest.gapless})") from odd
     where = (config or Path(examined.manifest.config)).absolute()
-    return Plan(
-        examined=examined,
-        configuration=configuration,
-        config=where,
-        place=Place.told(configuration, Path(source)),
-    )
+    place, said = Place.told(configuration, Path(source)), examined.manifest
+    if (said.service, said.root) != (configuration.service.name, place.store.root):
+        raise ReleaseError(f"{source} is of another service than the backup: copy it again")
+    return Plan(examined=examined, configuration=configuration, config=where, place=place)
 
 
 def put_back(path: Path, proof: Proof, config: Path | None) -> Restored:
@@ -105,7 +103,7 @@ def put_back(path: Path, proof: Proof, config: Path | None) -> Restored:
     with restore.opened(path) as file:
         found = plan(path, file, proof, config)
         _refuse_unchecked(found)
-        if found.config.suffix != _CONFIGURATION:
+        if config is None and found.config.suffix != _CONFIGURATION:
             raise OperatorError(
                 f"the backup says that its configuration is {found.config}, and no other than .toml is written: "
                 "say --config FILE"
@@ -117,6 +115,9 @@ def put_back(path: Path, proof: Proof, config: Path | None) -> Restored:
         try:
             with found.place.layout.alone():
                 return _put_back(found, file)
+        except OSError as refused:
+            where = refused.filename or found.place.layout.root
+            raise HostError(f"{where} cannot be written: {refused.strerror}; say it again when it can") from refused
         finally:
             lock.release()
 

@@ -74,7 +74,8 @@ def test_whose_signature_counts_is_said_by_who_restores(host: Host, gpg: Gpg, ca
 def test_failures_are_one_line(host: Host, capsys: Capture) -> None:
     words = ("backup", "--config", str(host.config))
     assert "there is no version v9" in said(capsys, 1, *words, "--releases", "v9")
-    assert "No such file or directory" in said(capsys, 1, *words, str(host.folder / "none/t.tar.gz"))
+    nowhere = str(host.folder / "none/t.tar.gz")
+    assert f"{nowhere} cannot be written: No such file or directory" in said(capsys, 1, *words, nowhere)
     assert "cannot be read" in said(capsys, 1, "restore", str(host.folder / "none"))
     assert "restore asks no supervisor" in said(capsys, 2, "restore", "--service", "t", "x")
     file = host.save()

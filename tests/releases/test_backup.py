@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from supervisor import daemon_backup, daemon_restore
 from supervisor.core.launch import Launch
-from supervisor.core.model import Release, State
+from supervisor.core.model import Release, Request, State
+from supervisor.core.outcome import Outcome, Result
 from supervisor.engine import heritage
 from supervisor.engine.journal import Journal
 from supervisor.errors import HostError, OperatorError, ReleaseError
@@ -62,7 +63,7 @@ class Host:
             f'{more}[[listen]]\naddress = "127.0.0.1:0"\n[releases]\nroot = "{self.layout.root}"\n{releases}'
         )
 
-    def remember(self, previous: str) -> None:
+    def remember(self, previous: str, concluded: int = 2) -> None:
         """What a supervisor writes."""
         self.state.mkdir(mode=0o700, exist_ok=True)
         (self.state / "history.jsonl").write_bytes(HISTORY + b'{"hando')
@@ -70,7 +71,21 @@ class Host:
         release = Release(id="r", path="/r", device=1, inode=2, size=3, mtime_ns=4, launch=launch, version=previous)
         empty: Mapping[str, Any] = {"sets": {}, "listeners": [], "pipes": {}}
         written = Journal(self.state, "t", lambda: empty)
-        written.write(State(previous=release, last_handoff=2), synced=True)
+        ended = Outcome(
+            handoff=concluded,
+            request=Request(id="r"),
+            result=Result.COMMITTED,
+            failure=None,
+            undone_by=None,
+            from_release=release,
+            to_release=release,
+            from_generation=1,
+            to_generation=2,
+            phases=(),
+            spoke_at=None,
+            ended=1.0,
+        )
+        written.write(State(previous=release, last_handoff=2, concluded=ended), synced=True)
         written.close()
 
     def save(self, which: str = daemon_backup.USUAL, name: str = "t.tar.gz") -> Path:
@@ -211,6 +226,21 @@ def test_what_is_named_and_not_in_it(host: Host, tmp_path: Path) -> None:
     assert plan.examined.manifest.refers == plan.lacking == (str(key), str(page))
 
 
+def test_it_waits_until_what_has_ended_is_in_the_history(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor writes the one before the other."""
+    late = b'{"handoff": 3, "result": "committed"}\n'
+    history = host.state / "history.jsonl"
+    host.remember("v1", concluded=3)
+    history.write_bytes(HISTORY)
+
+    def pause(seconds: float) -> None:
+        assert seconds < 1
+        history.write_bytes(HISTORY + late)
+
+    monkeypatch.setattr("time.sleep", pause)
+    assert examined(host.save()).small[backup.HISTORY] == HISTORY + late
+
+
 # ---- a host that is not empty
 
 
@@ -308,8 +338,8 @@ def test_a_configuration_goes_to_no_file_of_another_kind(host: Host) -> None:
     daemon_backup.save(other, "none", host.folder / "t.tar")
     host.lose()
     assert "no other than .toml is written" in refused(host.folder / "t.tar", host)
-    daemon_restore.put_back(host.folder / "t.tar", Proof(), host.config)
-    assert host.config.exists()
+    daemon_restore.put_back(host.folder / "t.tar", Proof(), other)
+    assert other.exists()
 
 
 # ---- what may be wrong with it
@@ -392,6 +422,8 @@ def hostile(host: Host) -> dict[str, Path]:
         "the journal in the backup is damaged": ({**config, "state/journal.json": b"{}{"}, None),
         "is of a newer version": ({**config, "state/journal.json": b'{"format": 99}'}, None),
         "is not TOML": ({"config.toml": b"["}, None),
+        "is of another service": (config, lambda said: said.update(service="other")),
+        "of another service than": (config, lambda said: said.update(root="/elsewhere")),
     }
     return {why: made_of(host, *each).rename(host.folder / f"{at}.tar") for at, (why, each) in enumerate(found.items())}
 
@@ -457,6 +489,16 @@ def test_damage_is_refused_or_changes_nothing(tmp_path_factory: pytest.TempPathF
         return
     assert (found.small, found.versions) == (before.small, before.versions)
     assert found.manifest == before.manifest
+
+
+def test_a_manifest_that_was_damaged_tells_so_itself(host: Host) -> None:
+    """What is not packed has no checksum."""
+    file = made_of(host, {"config.toml": host.config.read_bytes()})
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b'"user": "u"', b'"user": "x"'))
+    assert file.read_bytes() != whole
+    host.lose()
+    assert "its digest is that of another" in refused(file, host)
 
 
 def examined(file: Path) -> restore.Examined:
