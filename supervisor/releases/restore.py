@@ -100,6 +100,10 @@ def examine(file: BinaryIO, path: Path, proof: Proof) -> Examined:
     versions = {each: _manifest(reading.small[backup.manifest_of(each)], each) for each in manifest.versions}
     for name, each in versions.items():
         _check_alike(name, each, manifest.members)
+    for member in manifest.members:
+        place = backup.in_version(member.path)
+        if place is not None and place[0] not in versions:
+            raise ReleaseError(f"{shown(member.path)} is in the backup without the manifest of {place[0]}")
     return Examined(
         manifest=manifest,
         small=reading.small,
@@ -148,7 +152,8 @@ def _manifest(text: bytes, version: str) -> Manifest:
 
 
 def _check_alike(version: str, manifest: Manifest, members: Iterable[Item]) -> None:
-    """See that the backup has of a version what that was sealed as. Raises ReleaseError."""
+    """See that the backup has of a version what that was sealed as, each thing in a folder. Raises ReleaseError."""
+    folders = {"", *(each.path for each in manifest.items if each.kind == "folder")}
     there = {}
     for each in members:
         place = backup.in_version(each.path)
@@ -157,6 +162,8 @@ def _check_alike(version: str, manifest: Manifest, members: Iterable[Item]) -> N
     for item in manifest.items:
         if there.pop(item.path, None) != item:
             raise ReleaseError(f"{shown(item.path)} of {version} is not in the backup as its manifest says")
+        if item.path.rpartition("/")[0] not in folders:
+            raise ReleaseError(f"{shown(item.path)} of {version} is in no folder of its manifest")
     if there:
         raise ReleaseError(f"{shown(min(there))} is in the backup, and not in the manifest of {version}")
 

@@ -398,6 +398,7 @@ SERVER = Item(path="server", mode=0o555, size=len(PROGRAM), sha256=hashlib.sha25
 def hostile(host: Host) -> dict[str, Path]:
     """Why each is refused."""
     config = {"config.toml": host.config.read_bytes()}
+    lost = replace(SERVER, path="a/server", mode=0o444)
     link = Item(path="versions/v1/link", kind="link", mode=0, target="../v2/server")
     found: dict[str, tuple[Mapping[str, bytes | Item], Callable[[Any], None] | None]] = {
         "a newer version of gapless": (config, lambda said: said.update(format=2)),
@@ -418,6 +419,8 @@ def hostile(host: Host) -> dict[str, Path]:
         "is not in its manifest": ({**config, "state/history.jsonl": b""}, lambda said: said["members"].pop()),
         "server of v1 is not in the backup": ({**config, **version(SERVER)}, None),
         "server is in the backup, and not": ({**config, **version(), "versions/v1/server": PROGRAM}, None),
+        "server is in the backup without": ({**config, "versions/v1/server": PROGRAM}, None),
+        "a/server of v1 is in no folder": ({**config, **version(lost), "versions/v1/a/server": PROGRAM}, None),
         "is that of v2": ({**config, **version(of="v2")}, None),
         "the journal in the backup is damaged": ({**config, "state/journal.json": b"{}{"}, None),
         "is of a newer version": ({**config, "state/journal.json": b'{"format": 99}'}, None),
