@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED, USAGE, ROLLED_BACK, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4, 5
 """Exit statuses."""
-_BY_ITSELF = frozenset({"run", "check", "doctor", "release", "preflight", "judge"})
+_BY_ITSELF = frozenset({"run", "check", "doctor", "release", "backup", "restore", "preflight", "judge"})
 """Commands that ask no supervisor."""
 
 
@@ -138,6 +138,8 @@ def _parser() -> argparse.ArgumentParser:
         takes.of_handoff(command(name, _ask, text), name)
     release = command("release", _release, "keep versions in a store: add, list, verify, prune, remove")
     add_release_arguments(release, which)
+    takes.of_backup(command("backup", _backup, "write configuration, history, manifests and releases into one archive"))
+    takes.of_restore(command("restore", _restore, "put such an archive back on an empty host, and verify it"))
     command("stop", _stop, "drain everything and end")
     command("reexec", _reexec, "replace the supervisor itself by what is on disk now; its server notices nothing")
     takes.of_quarantine(
@@ -238,11 +240,29 @@ def _quarantine(arguments: argparse.Namespace) -> int:
 def _release(arguments: argparse.Namespace) -> int:
     from supervisor.cli_release import release  # noqa: PLC0415 - only where it is used
 
-    def configuration() -> str | None:
-        path = _client(arguments).call("GET", "/v1/status").get("configuration")
-        return path if isinstance(path, str) else None
+    return DONE if release(arguments, lambda: _configuration(arguments)) else FAILED
 
-    return DONE if release(arguments, configuration) else FAILED
+
+def _configuration(arguments: argparse.Namespace) -> str | None:
+    """The file that the supervisor which is meant runs by."""
+    path = _client(arguments).call("GET", "/v1/status").get("configuration")
+    return path if isinstance(path, str) else None
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from supervisor.cli_backup import backup  # noqa: PLC0415 - only where it is used
+
+    backup(arguments, lambda: _configuration(arguments))
+    return DONE
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from supervisor.cli_backup import restore  # noqa: PLC0415 - only where it is used
+
+    if arguments.socket or arguments.service:
+        raise UsageError("restore asks no supervisor: leave --socket and --service out")
+    restore(arguments)
+    return DONE
 
 
 def _stop(arguments: argparse.Namespace) -> int:

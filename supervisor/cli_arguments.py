@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,3 +43,28 @@ def of_diff(diff: ArgumentParser) -> None:
     diff.add_argument("one", metavar="A", help=either)
     diff.add_argument("other", metavar="B", help="likewise")
     diff.add_argument("--json", action="store_true", help="for machines")
+
+
+def of_backup(parser: ArgumentParser) -> None:
+    """Of backup."""
+    where = "where to; - is standard output, and .tar is not packed (default: ROOT/backups/NAME-TIME.tar.gz)"
+    parser.add_argument("file", nargs="?", metavar="FILE", help=where)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the configuration; needless where gapless runs")
+    which = "of current, previous, all, none and versions, with commas between (default: current,previous)"
+    parser.add_argument("--releases", metavar="WHICH", help=which)
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def of_restore(parser: ArgumentParser) -> None:
+    """Of restore."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="what `gapless backup` has written")
+    parser.add_argument("--check", action="store_true", help="see that it is whole, and say what is in it; no more")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="where its configuration goes, if not to where it was"
+    )
+    parser.add_argument("--sha256", metavar="H", help="what it is to be: a SHA-256, or a file as sha256sum writes it")
+    parser.add_argument("--signature", type=Path, metavar="F", help="of it by OpenPGP, minisign or Ed25519")
+    parser.add_argument("--keyring", type=Path, metavar="FILE", help="OpenPGP keys that this may be by")
+    key = "one that it may be by: minisign's (RW...), or a file of an Ed25519 key in PEM; repeatable"
+    parser.add_argument("--key", action="append", default=[], metavar="KEY", help=key)
+    parser.add_argument("--json", action="store_true", help="for machines")

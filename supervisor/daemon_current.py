@@ -57,7 +57,8 @@ def sweep(launch: Launch) -> None:
         return
     layout = Layout(launch.store.root)
     try:
-        if not any(each.name.startswith(".") for folder in (layout.root, layout.versions) for each in folder.iterdir()):
+        there = (*layout.root.iterdir(), *layout.versions.iterdir(), *layout.saved())
+        if not any(each.name.startswith(".") for each in there):
             return
     except OSError:  # it is not there yet, or not ours to look at: nothing of ours was interrupted in it
         return

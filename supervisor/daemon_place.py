@@ -17,6 +17,7 @@ from supervisor.releases.layout import Layout
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from supervisor.config.tables import Configuration
     from supervisor.core.launch import Store
     from supervisor.core.model import Release, Request, State
 
@@ -37,7 +38,11 @@ class Place:
         """That of a configuration file. Raises OperatorError."""
         from supervisor.config import reading  # noqa: PLC0415 - loads pydantic
 
-        configuration = reading.load(path)
+        return cls.told(reading.load(path), path)
+
+    @classmethod
+    def told(cls, configuration: Configuration, path: Path) -> Place:
+        """That of a configuration that has been read from that file. Raises OperatorError."""
         store, service = configuration.releases.store(), configuration.service
         if store is None:
             raise OperatorError(f'{path} has no store: add a table [releases] with root, such as root = "/srv/web"')

@@ -23,7 +23,7 @@ from supervisor.core import events
 from supervisor.core.course import conclude
 from supervisor.core.effects import CloseSockets, Conclude, Kill, Spawn, Steer, Tell
 from supervisor.core.ending import Exit
-from supervisor.core.model import Failure, Life, Mode, Phase, Reason, Role
+from supervisor.core.model import Failure, Life, Mode, Phase, Reason, Role, State
 from supervisor.core.outcome import Result
 from supervisor.core.pointing import pointed, put_back
 from supervisor.core.record import Served
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from supervisor.core.effects import Effect
-    from supervisor.core.model import Generation, State
+    from supervisor.core.model import Generation
     from supervisor.core.policy import Policy
     from supervisor.core.record import Record
 
@@ -169,6 +169,21 @@ def begun_anew(
         conclude(turn, was.handoff, Result.ROLLED_BACK, Failure(Reason.INTERRUPTED))
     anew = replace(turn.state, policy=policy, generations=(), last_generation=0, replacements=0, replace_at=None)
     return replace(anew, record=_of_who_served(was).moved(ahead).lapsed(at)), tuple(turn.effects)
+
+
+def elsewhere(was: State) -> State:
+    """What of a state holds on any host: what is remembered, as if its own host had been started again.
+
+    Processes, sockets, what was under way and how often it failed are of the host.
+    """
+    record = replace(_of_who_served(was), recalled=False, deaths=())
+    return State(
+        policy=was.policy,
+        previous=was.previous,
+        record=record,
+        spoken=was.spoken,
+        last_handoff=was.last_handoff,
+    )
 
 
 def _of_who_served(was: State) -> Record:

@@ -52,11 +52,16 @@ def read(folder: Path) -> Heritage | None:
     """What the last one has left; None: nothing. Raises UnreadableError."""
     path = folder / NAME
     try:
-        lines = path.read_bytes().splitlines()
+        return understood(path.read_bytes(), str(path))
     except FileNotFoundError:
         return None
     except OSError as refused:
         raise UnreadableError(f"{path} cannot be read: {refused.strerror}") from refused
+
+
+def understood(text: bytes, path: str) -> Heritage:
+    """What a journal says; `path` is what it is called. Raises UnreadableError."""
+    lines = text.splitlines()
     whole = (each for line in reversed(lines) if (each := _parsed(line)) is not None)
     found = next(whole, None)
     if found is None:

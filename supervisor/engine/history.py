@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 
+NAME = "history.jsonl"
+
 _KEPT = 1000
 """Entries. When there are twice as many lines, the file is cut down to the newest of them."""
 
@@ -31,10 +33,10 @@ _LATE = 64
 
 
 class History:
-    """The file `history.jsonl` of one service."""
+    """The file of one service."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "history.jsonl"
+        self._path = folder / NAME
         self._length = len(self._lines())
 
     def append(self, entry: Mapping[str, Any]) -> None:

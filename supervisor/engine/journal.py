@@ -125,15 +125,9 @@ class Journal:
         self._file, self._lines = file, 1
 
     def _line(self, state: State, *, whole: bool) -> bytes:
-        """`releases` comes last: what is in it is known when all before it has been put into words."""
         served, changed = state.record.served, state.record.served is not self._served
         if changed:
             self._served, self._served_text = served, json.dumps(served, default=plain)
-        releases: dict[Release, int] = {}
-
-        def default(value: object) -> object:
-            return releases.setdefault(value, len(releases)) if isinstance(value, Release) else plain(value)
-
         head = {
             "format": FORMAT,
             "service": self._service,
@@ -144,12 +138,42 @@ class Journal:
             **self._whereabouts(),
             "state": replace(state, record=replace(state.record, served=())),
         }
-        said = json.dumps(head, default=default)
-        table = json.dumps({"releases": list(releases)}, default=plain)
-        more = f'"served": {self._served_text}, ' if whole or changed else ""
-        return f"{said[:-1]}, {more}{table[1:]}\n".encode()
+        return _in_words(head, self._served_text if whole or changed else None)
 
     def _fail(self, fault: str) -> None:
         if self.fault is None:
             _log.error("journal_failed", reason=fault, effect="the service goes on; a crash now could not be recovered")
         self.fault = fault
+
+
+def for_elsewhere(state: State, service: str, epoch: float) -> bytes:
+    """A journal of no boot, for another host: whoever reads it finds what is remembered, and nobody to look for.
+
+    `state` is what `core.recovery.elsewhere` makes of one; `epoch` is when its clock began, in seconds since 1970.
+    """
+    head = {
+        "format": FORMAT,
+        "service": service,
+        "boot": "",
+        "supervisor": {"pid": 0, "start_ticks": 0},
+        "written": epoch,
+        "clock": 0.0,
+        "sets": {},
+        "listeners": [],
+        "pipes": {},
+        "state": replace(state, record=replace(state.record, served=())),
+    }
+    return _in_words(head, json.dumps(state.record.served, default=plain))
+
+
+def _in_words(head: Mapping[str, Any], served: str | None) -> bytes:
+    """`releases` comes last: what is in it is known when all before it has been put into words."""
+    releases: dict[Release, int] = {}
+
+    def default(value: object) -> object:
+        return releases.setdefault(value, len(releases)) if isinstance(value, Release) else plain(value)
+
+    said = json.dumps(head, default=default)
+    table = json.dumps({"releases": list(releases)}, default=plain)
+    more = "" if served is None else f'"served": {served}, '
+    return f"{said[:-1]}, {more}{table[1:]}\n".encode()

@@ -1,7 +1,8 @@
 """An archive (tar, plain or packed by gzip, bzip2 or xz), read as what an enemy may have made.
 
-It is read once, from the front, and unpacked by `intake`, which takes no name on trust. What else an archive can do is
-refused here: devices, FIFOs, hard links, a header that wants memory, and a small file that unpacks without end.
+It is read once, from the front, and what is in it handed on, member by member: to `intake`, which takes no name on
+trust, where it is a release, and to `restore` where it is a backup. What else an archive can do is refused here:
+devices, FIFOs, hard links, a header that wants memory, and a small file that unpacks without end.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import io
 import lzma
 import tarfile
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from supervisor.errors import ReleaseError
@@ -111,18 +113,53 @@ def is_archive(head: bytes) -> bool:
     return head[257:262] == b"ustar" or any(head.startswith(magic) for magic in _PACKED)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One thing in an archive, as that says; nothing of it is to be trusted."""
+
+    path: str
+    kind: str
+    """file, folder or link"""
+    mode: int = 0
+    size: int = 0
+    target: str = ""
+    """Of a link."""
+    content: BinaryIO | None = None
+    """Of a file: it can be read until the next member is."""
+
+
 def unpack(archive: BinaryIO, size: int, intake: Intake) -> None:
     """Take in all that is in an archive of that size. Raises ReleaseError, with some of it taken."""
+
+    def take(member: Member) -> None:
+        if member.kind == "folder":
+            intake.add_folder(member.path)
+        elif member.kind == "link":
+            intake.add_link(member.path, member.target)
+        elif member.content is not None:
+            intake.add_file(member.path, member.mode, member.size, member.content)
+
+    read(archive, size, intake.limits.size, take)
+
+
+def read(archive: BinaryIO, size: int, most: int, take: Callable[[Member], None]) -> None:
+    """Hand on all that is in an archive of that size, in order, up to its very end.
+
+    `most` is how large one may be that is not packed. Raises ReleaseError, with some of it handed on.
+    """
     head = archive.read(_BLOCK)
     archive.seek(0)
     opened = next((opens for magic, opens in _PACKED.items() if head.startswith(magic)), None)
     content = archive if opened is None else opened(archive)
-    forward = _Forward(content, intake.limits.size if opened is None else _FREE + _RATIO * size)
+    forward = _Forward(content, most if opened is None else _FREE + _RATIO * size)
     try:
         with tarfile.TarFile(fileobj=forward, errorlevel=2) as tar:
             while (member := tar.next()) is not None:
-                _take(tar, member, intake)
+                if (found := _member(tar, member)) is not None:
+                    take(found)
                 vars(tar)["members"] = []  # it would keep a list of all
+        while forward.read(_LARGEST_HEADER):  # what packs it has a checksum, and that is at its end
+            pass
     except ReleaseError as refused:
         raise ReleaseError(f"the archive is refused: {refused}") from None
     except _BROKEN as broken:
@@ -131,20 +168,19 @@ def unpack(archive: BinaryIO, size: int, intake: Intake) -> None:
         raise ReleaseError(f"the archive is damaged ({shown(str(broken))}): copy it again") from broken
 
 
-def _take(tar: tarfile.TarFile, member: tarfile.TarInfo, intake: Intake) -> None:
+def _member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Member | None:
+    """What it is; None: the folder that all is in. Raises ReleaseError for what may not be in an archive."""
     path = member.name.removeprefix("./").rstrip("/") if member.isdir() else member.name.removeprefix("./")
-    if member.isdir() and path in {"", "."}:
-        return
     if member.isdir():
-        intake.add_folder(path)
-    elif member.issym():
-        intake.add_link(path, member.linkname)
-    elif member.isreg() and not member.issparse():
+        return None if path in {"", "."} else Member(path=path, kind="folder", mode=member.mode)
+    if member.issym():
+        return Member(path=path, kind="link", target=member.linkname)
+    if member.isreg() and not member.issparse():
         content = tar.extractfile(member)
-        assert content is not None  # noqa: S101 - tarfile: a regular file has content
-        intake.add_file(path, member.mode, member.size, cast("BinaryIO", content))
-    else:
-        raise ReleaseError(f"{shown(member.name)} is {_kind(member)}: want files, folders and links by name")
+        return Member(
+            path=path, kind="file", mode=member.mode, size=member.size, content=cast("BinaryIO | None", content)
+        )
+    raise ReleaseError(f"{shown(member.name)} is {_kind(member)}: want files, folders and links by name")
 
 
 def _kind(member: tarfile.TarInfo) -> str:

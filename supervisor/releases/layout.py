@@ -68,6 +68,13 @@ class Layout:
             return None
         return leads_to.name
 
+    def saved(self) -> list[Path]:
+        """What is among the backups, in whatever order; nothing where there is no such folder. Raises OSError."""
+        try:
+            return list(self.backups.iterdir())
+        except FileNotFoundError:
+            return []
+
     def make(self) -> None:
         """Have the folders there. Raises HostError."""
         try:

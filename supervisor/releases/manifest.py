@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NAME = ".gapless.json"
 FORMAT = 1
 
-_LARGEST = 64 << 20
+LARGEST = 64 << 20
 """Bytes of a manifest: a file in it takes some 200."""
 LONGEST_PATH = 1024
 """Bytes of a path within a version."""
@@ -169,7 +169,7 @@ def read(folder: Path) -> Manifest | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(fd, "rb") as file:  # noqa: PTH123 - of a file that is open
-            text = file.read(_LARGEST + 1)
+            text = file.read(LARGEST + 1)
     except FileNotFoundError:
         return None
     except OSError as refused:
@@ -182,8 +182,8 @@ def read(folder: Path) -> Manifest | None:
 
 def from_json(text: bytes) -> Manifest:
     """What was written. Raises ManifestError for whatever has another form."""
-    if len(text) > _LARGEST:
-        raise ManifestError(f"it is larger than {_LARGEST} bytes, and no manifest")
+    if len(text) > LARGEST:
+        raise ManifestError(f"it is larger than {LARGEST} bytes, and no manifest")
     try:
         said = json.loads(text)
     except (ValueError, RecursionError):
@@ -207,14 +207,14 @@ def _manifest(said: Mapping[str, Any]) -> Manifest:
         raise ManifestError("it is damaged: its paths are not in order, or not once each")
     origin_sha256 = said["origin_sha256"]
     found = Manifest(
-        version=_of(str, said["version"]),
+        version=typed(str, said["version"]),
         items=items,
-        origin=_of(str, said["origin"]),
-        origin_sha256=None if origin_sha256 is None else _digest(origin_sha256),
-        uid=_of(int, said["uid"]),
-        user=_of(str, said["user"]),
+        origin=typed(str, said["origin"]),
+        origin_sha256=None if origin_sha256 is None else hex_digest(origin_sha256),
+        uid=typed(int, said["uid"]),
+        user=typed(str, said["user"]),
         added=float(said["added"]),
-        checks=tuple(Check(kind=_of(str, each["kind"]), by=_of(str, each["by"])) for each in said["checks"]),
+        checks=tuple(Check(kind=typed(str, each["kind"]), by=typed(str, each["by"])) for each in said["checks"]),
     )
     if found.digest != said["digest"]:
         raise ManifestError("it is damaged: its digest is not that of what it lists")
@@ -222,14 +222,14 @@ def _manifest(said: Mapping[str, Any]) -> Manifest:
 
 
 def _item(said: Mapping[str, Any]) -> Item:
-    path, kind, mode = check_path(_of(str, said["path"])), _of(str, said["kind"]), _octal(said["mode"])
+    path, kind, mode = check_path(typed(str, said["path"])), typed(str, said["kind"]), octal(said["mode"])
     match kind:
-        case "file" if mode in _MODES and _of(int, said["size"]) >= 0:
-            return Item(path=path, kind=kind, mode=mode, size=said["size"], sha256=_digest(said["sha256"]))
+        case "file" if mode in _MODES and typed(int, said["size"]) >= 0:
+            return Item(path=path, kind=kind, mode=mode, size=said["size"], sha256=hex_digest(said["sha256"]))
         case "folder":
             return Item(path=path, kind=kind, mode=_FOLDER_MODE)
         case "link":
-            return Item(path=path, kind=kind, mode=0, target=check_link(path, _of(str, said["target"])))
+            return Item(path=path, kind=kind, mode=0, target=check_link(path, typed(str, said["target"])))
         case _:
             raise ValueError(f"{path} is {kind} of mode {mode:o}")
 
@@ -248,17 +248,20 @@ def _said(item: Item) -> dict[str, Any]:
             return about
 
 
-def _octal(text: object) -> int:
-    return int(_of(str, text), 8)
+def octal(text: object) -> int:
+    """The mode that a text says. Raises TypeError or ValueError."""
+    return int(typed(str, text), 8)
 
 
-def _digest(text: object) -> str:
+def hex_digest(text: object) -> str:
+    """A SHA-256. Raises ValueError for anything else."""
     if not isinstance(text, str) or not _DIGEST.fullmatch(text):
         raise ValueError("want a SHA-256")
     return text
 
 
-def _of(kind: type, value: Any) -> Any:  # noqa: ANN401 - of that type
+def typed(kind: type, value: Any) -> Any:  # noqa: ANN401 - of that type
+    """The value, if it is of that very type. Raises TypeError."""
     if type(value) is not kind:
         raise TypeError(f"want {kind.__name__}")
     return value

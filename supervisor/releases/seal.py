@@ -36,8 +36,18 @@ if TYPE_CHECKING:
     from supervisor.core.launch import Store
     from supervisor.releases.layout import Layout
 
-ADDING, TAKING, GONE = ".adding.", ".taking.", ".removing."
-"""How names begin of what is not a version yet, of the copy of an archive, and of what is none any more."""
+ADDING, TAKING, GONE, RESTORING = ".adding.", ".taking.", ".removing.", ".restoring."
+"""How names begin of what is not a version yet, of the copy of an archive, of what is none any more, and of a version
+that comes from a backup."""
+SAVING = ".saving."
+"""How the name of a backup begins that is being written."""
+_BEGUN = {
+    ADDING: "the adding of {}",
+    TAKING: "the adding of {}",
+    GONE: "the removal of {}",
+    RESTORING: "the restoring of {}",
+    SAVING: "the writing of {}",
+}
 _HEAD = 512
 
 
@@ -82,14 +92,14 @@ def add(layout: Layout, store: Store, offer: Offer, limits: Limits | None = None
             origin=str(offer.source.absolute()),
             origin_sha256=digest,
             uid=os.getuid(),
-            user=_user(),
+            user=user_name(),
             added=round(time.time(), 3),
             checks=tuple(checks),
         )
         there = layout.folder(offer.version)
         if there.exists():
             return Added(_the_same(there, manifest), new=False)
-        _write(intake.folder, manifest)
+        finish(intake.folder, manifest)
         intake.folder.rename(there)
         sync_folder(layout.versions)
     return Added(manifest, new=True)
@@ -201,7 +211,7 @@ def _new_folder(layout: Layout, version: str) -> Path:
     return made
 
 
-def _write(made: Path, manifest: Manifest) -> None:
+def finish(made: Path, manifest: Manifest) -> None:
     """The manifest, and the folder's own mode, which is the last that is done to it."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with open(os.open(made / NAME, flags, 0o600), "wb") as file:  # noqa: PTH123 - of a file that is open
@@ -241,13 +251,12 @@ class _swept_behind:  # noqa: N801 - reads as a function
 def sweep(layout: Layout) -> list[str]:
     """Clear away what was interrupted, and say what it was. The lock is held. Raises HostError."""
     told = []
-    names = {ADDING: "the adding of {}", TAKING: "the adding of {}", GONE: "the removal of {}"}
     try:
-        for path in sorted(layout.versions.iterdir()):
-            begins = next((each for each in names if path.name.startswith(each)), None)
+        for path in sorted([*layout.versions.iterdir(), *layout.saved()]):
+            begins = next((each for each in _BEGUN if path.name.startswith(each)), None)
             if begins is not None:
                 destroy(path)
-                told.append(names[begins].format(path.name.removeprefix(begins)))
+                told.append(_BEGUN[begins].format(path.name.removeprefix(begins)))
         link = layout.root / ".current.new"
         if link.is_symlink():
             link.unlink()
@@ -267,7 +276,7 @@ def destroy(path: Path) -> None:
     shutil.rmtree(path)
 
 
-def _user() -> str:
+def user_name() -> str:
     """Who adds it, and by sudo for whom: for people, who are told no more than the caller says."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name

@@ -9,7 +9,7 @@ import pytest
 
 from supervisor.core import events, recovery
 from supervisor.core.model import Mode, Role, State
-from supervisor.core.record import Record, Served
+from supervisor.core.record import Quarantined, Record, Served
 from tests.core.crash import Wreck, fates, found, succeeded, wrecks
 from tests.core.explore import explore
 from tests.core.invariants import check
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("explorations")
 
 DEPTH = 3
+HELD = Quarantined(release=RELEASES[1], because="it fails", since=0.0, until=None)
 
 
 def all_wrecks(start: Start) -> Iterator[Wreck]:
@@ -105,3 +106,16 @@ def test_after_the_end_of_all_what_is_known_goes_on() -> None:
     assert [type(each).__name__ for each in wanted] == ["Conclude"]
     assert state.concluded is not None
     assert state.concluded.to_release == RELEASES[1]
+
+
+def test_on_another_host_what_is_remembered_goes_on_and_nothing_else() -> None:
+    """In a handoff it is who has committed that can be gone back to; how often it has failed is of the host."""
+    record = Record(recalled=True, deaths=(1.0,), quarantine=(HELD,))
+    was = shifted(serving()).state
+    was = replace(was, record=record, previous=RELEASES[1], last_handoff=7, spoken=True)
+    remembered = Record(served=(Served(release=RELEASES[0], policy=POLICY),), quarantine=(HELD,))
+    assert recovery.elsewhere(was) == State(
+        policy=was.policy, previous=RELEASES[1], record=remembered, last_handoff=7, spoken=True
+    )
+    again = recovery.begun_anew(recovery.elsewhere(was), POLICY, told=7, at=9.0)
+    assert again[1] == (), "nothing is left to be told or done"

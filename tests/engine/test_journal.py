@@ -14,11 +14,11 @@ from supervisor.core import events
 from supervisor.core.launch import Launch
 from supervisor.core.model import Release, State
 from supervisor.core.policy import Policy
-from supervisor.core.record import Record, Served
+from supervisor.core.record import Quarantined, Record, Served
 from supervisor.core.step import step
 from supervisor.engine import heritage
 from supervisor.engine.heritage import Listened
-from supervisor.engine.journal import Journal
+from supervisor.engine.journal import Journal, for_elsewhere
 from supervisor.linux.past import Entry
 
 OTHERS: tuple[Any, ...] = (None, -1, "x", [], {}, [[1]], 1.5)
@@ -199,3 +199,15 @@ def test_a_disk_that_refuses_is_a_fault_until_it_takes_again(journal: Journal, t
 
     assert journal.fault is None
     assert release_in(tmp_path) == "r3"
+
+
+def test_one_for_another_host_speaks_of_no_process_and_of_the_same_times() -> None:
+    """A quarantine ends when it was to, whatever the clock of that host shows."""
+    release = state_of(1).generations[0].release
+    held = Quarantined(release=release, because="it fails", since=50.0, until=150.0)
+    served = Served(release=release, policy=Policy())
+    was = State(previous=release, record=Record(served=(served,), quarantine=(held,)), last_handoff=3)
+    found = heritage.understood(for_elsewhere(was, "web", epoch=1000.0), "it")
+    assert found.state == was
+    assert (found.same_boot, found.epoch) == (False, 1000.0)
+    assert (found.sets, found.listeners, found.pipes) == ({}, (), {})

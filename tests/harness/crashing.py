@@ -1,15 +1,19 @@
 """Killing a supervisor at its N-th system call of a kind, which needs no hook in it: strace(1) injects the signal."""
 
+import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Self
 
 import pytest
 
 from supervisor.errors import OperatorError, UnreachableError
+from tests.harness.builds import ROOT
 from tests.harness.output import DEADLINE, Output, piped
 from tests.harness.supervisor import Supervisor
 
@@ -55,6 +59,54 @@ def injected(pid: int, calls: str, what: str) -> Iterator[None]:
         tracer.send_signal(signal.SIGINT)
         tracer.wait(DEADLINE)
         says.close()
+
+
+_READY = """
+import os, signal, sys
+{code}
+for words in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        signal.raise_signal(signal.SIGSTOP)
+        work(*words.split())
+        os._exit(0)
+    os.waitpid(pid, os.WUNTRACED)
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+class Repeated:
+    """Python code that is done again and again, each time by a new process: all that it imports is loaded once."""
+
+    def __init__(self, code: str) -> None:
+        """`code` has a function `work`, which takes words."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _READY.format(code=code)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def killed(self, call: str, number: int, *words: str) -> bool:
+        """Do it, and have it killed at a call, if it comes so far: whether it was. It has to do well else."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(" ".join(words) + "\n")
+        self._process.stdin.flush()
+        pid = int(self._process.stdout.readline())
+        with injected(pid, call, f"signal=KILL:when={number}"):
+            os.kill(pid, signal.SIGCONT)
+            status = int(self._process.stdout.readline())
+        assert status in {0, -signal.SIGKILL}, (call, number, status)
+        return status != 0
 
 
 def upgraded(supervisor: Supervisor, call: str, number: int, version: str | None = None) -> Crash:
