@@ -43,7 +43,7 @@ def explored(start: Start, depth: int) -> Explored:
 
 
 @every_start
-@pytest.mark.timeout(120 if not DEEPER else 3600)
+@pytest.mark.timeout(300 if not DEEPER else 3600)
 def test_no_order_of_events_breaks_an_invariant(start: Start) -> None:
     depth = start.depth + DEEPER
     seen = explored(start, depth)
