@@ -30,7 +30,7 @@ def two_releases(supervisor: Supervisor, folder: Path) -> tuple[str, str]:
         ("v2", {"DB_PASSWORD": f"{HIDDEN}-2", "SAME_TOKEN": "x", "COLOUR": "red"}),
     ):
         program = folder / version
-        shutil.copy(builds.go_server(version), program)
+        shutil.copy(builds.go_server(version, "", "-tags", version), program)
         supervisor.configure(service={"environment": environment})
         ended = supervisor.upgrade(program)
         ids.append(str(ended["to_release"]))
@@ -47,7 +47,7 @@ def test_two_releases(supervisor: Supervisor, tmp_path: Path) -> None:
     assert "- GONE  1" in shown.stdout
     assert "+ COLOUR  red" in shown.stdout
     assert "SAME_TOKEN" not in shown.stdout
-    assert "-ldflags" in shown.stdout, "what is inside the files"
+    assert "-tags  v1 → v2" in shown.stdout, "what is inside the files"
     assert HIDDEN not in json.dumps(supervisor.client().call("GET", "/v1/served"))
 
 

@@ -236,12 +236,13 @@ def test_after_the_end_of_everything_in_the_middle_the_old_one_is_started(make: 
 
 
 def test_what_differs_is_told_of_two_versions(supervisor: Supervisor, layout: Layout) -> None:
+    put(layout, offer(builds.go_server("v2", "", "-tags", "v2"), "v3", name="server"))
     supervisor.start()
-    assert supervisor.command("upgrade", "v2").returncode == 0
-    shown = supervisor.command("diff", "v1", "v2")
+    assert supervisor.command("upgrade", "v3").returncode == 0
+    shown = supervisor.command("diff", "v1", "v3")
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert "-ldflags" in shown.stdout
-    assert layout.current() == "v2"
+    assert "+ -tags  v2" in shown.stdout
+    assert layout.current() == "v3"
 
 
 def test_a_version_that_is_the_way_back_stays(supervisor: Supervisor, layout: Layout) -> None:
