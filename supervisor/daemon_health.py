@@ -1,10 +1,10 @@
-"""The ways to look how a generation fares that serves. Each is there only where it is configured."""
+"""The ways to look how a generation fares that serves. Each is there only where something follows from it."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from supervisor.core import due, events
 from supervisor.core.model import Failure, Reason
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from supervisor.core.policy import HealthProbe, HttpCheck
     from supervisor.engine.instances import Instances
     from supervisor.engine.loop import Engine
+    from supervisor.linux.cgroup import Kills
     from supervisor.linux.listeners import Listeners
 
 _SELDOM = 30.0
@@ -36,7 +37,12 @@ class HealthWays:
 
     def table(self) -> Mapping[type[due.Watch], Callable[..., Awaitable[events.Event]]]:
         """Which way is for which watch."""
-        return {due.AwaitSilence: self._silence, due.ProbeHealth: self._probe, due.WeighMemory: self._weigh}
+        return {
+            due.AwaitSilence: self._silence,
+            due.ProbeHealth: self._probe,
+            due.WeighMemory: self._weigh,
+            due.AwaitOomKills: self._oom_kills,
+        }
 
     async def _silence(self, watch: due.AwaitSilence) -> events.Event:
         """Its time begins with the watch: what it sent before that to another supervisor is not known."""
@@ -104,6 +110,29 @@ class HealthWays:
             room = 1.0 if watch.ailing else 1.0 - used / watch.most
             await asyncio.sleep(max(_OFTEN, room * _SELDOM))
 
+    async def _oom_kills(self, watch: due.AwaitOomKills) -> events.Event:
+        """Nothing to wait for where no cgroup counts them. What was killed before this look is not told."""
+        instance = self._instances.find(watch.generation, watch.run)
+        kills = None if instance is None or instance.leaf is None else instance.leaf.kills()
+        if kills is not None:
+            try:
+                await self._tell_kills(watch, kills)
+            finally:
+                kills.close()
+        return await _forever()
+
+    async def _tell_kills(self, watch: due.AwaitOomKills, kills: Kills) -> None:
+        """Until its cgroup is no more."""
+        known = kills.count()
+        while known is not None:
+            await _readable(kills)
+            found = kills.count()
+            if found is not None and found > known:
+                about = {"generation": watch.generation, "run": watch.run}
+                self._engine.post(events.OomKilled(at=self._engine.now(), **about, count=found - known))
+            known = found
+            await asyncio.sleep(_OFTEN)  # the file changes each time that a limit is met, which may be all the time
+
     def _ailing(
         self, watch: due.AwaitSilence | due.ProbeHealth | due.WeighMemory, reason: Reason, what: str
     ) -> events.Event:
@@ -112,6 +141,20 @@ class HealthWays:
 
     def _well(self, watch: due.AwaitSilence | due.ProbeHealth | due.WeighMemory, reason: Reason) -> events.Event:
         return events.Well(at=self._engine.now(), generation=watch.generation, run=watch.run, reason=reason)
+
+
+async def _readable(what: Kills) -> None:
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(what.fileno(), told.set)
+    try:
+        await told.wait()
+    finally:
+        loop.remove_reader(what.fileno())
+
+
+async def _forever() -> NoReturn:
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
 def _size(count: int) -> str:

@@ -101,6 +101,8 @@ def _health(former: Health, now: Health, about: Mapping[str, Value]) -> Iterator
     elif former.ailment is not None and now.ailment is None:
         after = round((now.since or 0.0) - (former.since or 0.0), 3)
         yield Happening("generation_well", {**about, "after": after})
+    if now.oom_kills > former.oom_kills:
+        yield Happening("oom_killed", {**about, "count": now.oom_kills - former.oom_kills}, grave=True)
 
 
 def _replacement(before: State, after: State, at: float) -> Iterator[Happening]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.core.events import Ailing, Event, GenerationLapsed, HandoffLapsed, QuarantineLapsed, ReplaceDue
 from supervisor.core.generation import policy_for
-from supervisor.core.health import ages_at, probed, replaced_at, watched
+from supervisor.core.health import ages_at, committed, probed, replaced_at, watched
 from supervisor.core.model import Ask, Failure, Life, Mode, Phase, Reason, Role
 
 if TYPE_CHECKING:
@@ -127,6 +127,14 @@ class WeighMemory(Watch):
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitOomKills(Watch):
+    """Never ends; with OomKilled on the way."""
+
+    generation: int
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
 class DigestFile(Watch):
     """Ends in Digested."""
 
@@ -193,6 +201,8 @@ def _of_generation(state: State, each: Generation) -> Iterator[Watch]:
     yield AwaitExit(each.number, each.run, each.process)
     if each.release.sha256 is None and each.life in {Life.STARTING, Life.READY}:
         yield DigestFile(each.release.id, each.release)
+    if state.policy.rollback_after and committed(state, each):
+        yield AwaitOomKills(each.number, each.run)
     if each.sockets is None:
         return
     if each.life is Life.STARTING:

@@ -244,6 +244,13 @@ class Well(HealthEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OomKilled(HealthEvent):
+    """The kernel has killed so many more of its processes for want of memory: the main one may be among them."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaceDue(HealthEvent):
     """It ails, and the time has passed after which the service may ask again for its replacement."""
 

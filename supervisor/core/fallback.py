@@ -1,9 +1,11 @@
 """A release that fails too often after its commit is left for the last good one, and put in quarantine.
 
 Theory of operation. What counts is a failure of the release that is committed: its process dies though nobody has told
-it to, or it hangs or fails its probe while it serves (`health`). It does not count that a candidate fails, which is its
-handoff's affair, that somebody is told to end, or that one is recycled. A process that was found to hang and then dies
-has failed once. As many of the last failures are kept as are too many, and whoever is committed begins with none.
+it to, or the kernel kills another of its processes for want of memory, or it hangs or fails its probe while it serves
+(`health`). It does not count that a candidate fails, which is its handoff's affair, that somebody is told to end, or
+that one is recycled. A process that was found to hang and then dies has failed once, and so has one that dies as soon
+as processes of it have been killed, for it may have been among them. As many of the last failures are kept as are too
+many, and whoever is committed begins with none.
 
 When that many lie within the window, and nothing is under way and nobody has asked for anything, the service itself
 asks for a handoff to the last release that served well: another file of another content, by what it ran by. That is a
@@ -22,7 +24,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from supervisor.core import events, handoff
-from supervisor.core.model import Ask, Mode, Reason, Request, Role
+from supervisor.core.health import committed, one_failure
+from supervisor.core.model import Ask, Mode, Reason, Request
 from supervisor.core.outcome import Result
 from supervisor.core.record import span
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from supervisor.core.model import Generation, Handoff, State
     from supervisor.core.record import Served
     from supervisor.core.turn import Turn
+
+_OOM_KILLED = "the kernel killed processes of it, as memory was out"
 
 
 def count(turn: Turn, before: State, event: events.Event) -> None:
@@ -56,26 +61,20 @@ def _count_end(turn: Turn, ended: Handoff | None) -> None:
 
 
 def _is_failure(before: State, after: State, event: events.Event) -> bool:
+    if not isinstance(event, (events.Exited, events.Ailing, events.OomKilled)):
+        return False
+    was, now = before.find(event.generation), after.find(event.generation)
+    if was is None or was.run != event.run or was.process is None:
+        return False
+    if not was.health.fit or not committed(before, was):
+        return False
     match event:
         case events.Exited():
-            died = before.find(event.generation)
-            known = died is not None and died.run == event.run and died.process is not None
-            return known and died is not None and died.health.fit and _is_committed(before, died)
+            return not one_failure(was, event.at)
         case events.Ailing():
-            was, now = before.find(event.generation), after.find(event.generation)
-            if was is None or now is None or now.health.fit or not was.health.fit:
-                return False
-            return _is_committed(before, was)
+            return now is not None and not now.health.fit and not one_failure(was, event.at)
         case _:
-            return False
-
-
-def _is_committed(state: State, generation: Generation) -> bool:
-    """Whether it is meant to live, and for its own sake."""
-    if state.mode is not Mode.RUNNING or generation.role not in {Role.SERVING, Role.STANDBY}:
-        return False
-    candidate = state.handoff is not None and state.handoff.candidate == generation.number
-    return not candidate and not state.gives_way(generation)
+            return now is not None and now.health.oom_at != was.health.oom_at
 
 
 def goal_of(state: State) -> Served | None:
@@ -98,10 +97,16 @@ def take_up(turn: Turn) -> None:
     if goal is None or not state.record.fails(state.policy, turn.at):
         return
     deaths = state.record.deaths
-    seen = str(serving.health.ailment or serving.last_exit)
-    because = f"it failed {_times(len(deaths))} within {span(turn.at - deaths[0])}, in the end: {seen}"
+    because = f"it failed {_times(len(deaths))} within {span(turn.at - deaths[0])}, in the end: {_seen(serving)}"
     request = Request(id=f"fallback-{state.last_handoff + 1}", ask=Ask.FALLBACK, way="deaths", because=because)
     handoff.begin(turn, request, goal)
+
+
+def _seen(serving: Generation) -> str:
+    """How it has failed last."""
+    if serving.health.ailment is not None:
+        return str(serving.health.ailment)
+    return str(serving.last_exit) if serving.health.oom_at is None else _OOM_KILLED
 
 
 def _times(count: int) -> str:

@@ -10,6 +10,9 @@ If no copy gets ready the old one stays, and the next is tried after a delay tha
 copy that ails as soon as it serves is one more in that row, so that nothing can make this a loop without a pause.
 Health of some length, or another release, ends the row.
 
+That the kernel has killed some process of a committed generation for want of memory is noted here and replaced by
+nothing: whoever has lost a worker starts another. How often it may happen is `fallback`'s affair.
+
 A candidate that ails on probation is gone back from, to a generation that is well. If the old one ails too, or has no
 process, there is nothing to be had from that.
 """
@@ -22,7 +25,7 @@ from typing import TYPE_CHECKING
 from supervisor.core import events, handoff
 from supervisor.core.generation import policy_for
 from supervisor.core.model import Ask, Life, Mode, Reason, Request, Role
-from supervisor.core.policy import replace_after, well_enough
+from supervisor.core.policy import ONE_FAILURE, replace_after, well_enough
 
 if TYPE_CHECKING:
     from supervisor.core.model import Generation, State
@@ -35,6 +38,14 @@ RECYCLED = frozenset({Reason.OUTGROWN, Reason.AGED})
 def watched(state: State, generation: Generation) -> bool:
     """Whether it matters how it fares: it serves, and has shown that it can."""
     return state.mode is Mode.RUNNING and generation.role is Role.SERVING and generation.life is Life.READY
+
+
+def committed(state: State, generation: Generation) -> bool:
+    """Whether it is meant to live, and for its own sake: how it fails tells something of the release."""
+    if state.mode is not Mode.RUNNING or generation.role not in {Role.SERVING, Role.STANDBY}:
+        return False
+    candidate = state.handoff is not None and state.handoff.candidate == generation.number
+    return not candidate and not state.gives_way(generation)
 
 
 def probed(state: State, generation: Generation) -> bool:
@@ -68,6 +79,8 @@ def step(turn: Turn, event: events.HealthEvent) -> bool:
             return _ailing(turn, found, event)
         case events.Well():
             return _well(turn, found, event)
+        case events.OomKilled():
+            return _oom_killed(turn, found, event)
         case events.ReplaceDue():
             return _due(turn, event)
         case _:
@@ -147,6 +160,21 @@ def _well(turn: Turn, found: Generation, event: events.Well) -> bool:
         return False
     turn.put(replace(found, health=replace(health, ailment=None, since=turn.at)))
     return True
+
+
+def _oom_killed(turn: Turn, found: Generation, event: events.OomKilled) -> bool:
+    if found.process is None or not committed(turn.state, found):
+        return False
+    health = found.health
+    at = health.oom_at if one_failure(found, turn.at) else turn.at
+    turn.put(replace(found, health=replace(health, oom_kills=health.oom_kills + event.count, oom_at=at)))
+    return True
+
+
+def one_failure(generation: Generation, at: float) -> bool:
+    """Whether what happens to it now belongs to an OOM kill that has been counted: it dies, or loses another."""
+    before = generation.health.oom_at
+    return before is not None and at - before < ONE_FAILURE
 
 
 def _due(turn: Turn, event: events.ReplaceDue) -> bool:

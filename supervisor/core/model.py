@@ -1,7 +1,6 @@
 """What is true of a service: its generations, the handoff under way, and what was asked for.
 
-Everything is frozen; a change is a new value. Times are seconds of the host's monotonic clock, which all processes of
-one boot share, so that a state written by one supervisor can be read by the next.
+Everything is frozen. Times are seconds of the host's monotonic clock, which the supervisors of one boot share.
 """
 
 from __future__ import annotations
@@ -202,6 +201,10 @@ class Health:
     """Why it is to be replaced."""
     since: float | None = None
     """When that was found, or found to be over."""
+    oom_kills: int = 0
+    """Processes of it that the kernel has killed for want of memory, since it was committed."""
+    oom_at: float | None = None
+    """When that was counted as a failure last."""
 
     @property
     def fit(self) -> bool:

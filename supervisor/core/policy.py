@@ -13,6 +13,10 @@ KILL_AGAIN = 5.0
 STEER_AGAIN = 1.0
 """Seconds after which steering back is tried again: there is nothing else to do."""
 
+ONE_FAILURE = 2.0
+"""Seconds from an OOM kill in which what else happens to the same run is part of that failure: the kernel says that it
+has killed before who was killed is dead, and it may kill many before there is room."""
+
 _MOST_DOUBLINGS = 64
 """Of the restart delay: more than any longest delay needs."""
 

@@ -7,6 +7,7 @@ it has done to hide. The files are those of the kernel's Documentation/admin-gui
 from __future__ import annotations
 
 import os
+import select
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,41 @@ from supervisor.errors import HostError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+_EVENTS = 4096
+"""Bytes of memory.events, and more than it has."""
+
+
+class Kills:
+    """How many of a cgroup's processes the kernel has killed for want of memory, and word of each (memory.events).
+
+    Such a file is always readable, and says by POLLPRI that it has changed since it was read. An epoll of our own that
+    waits for that alone is readable just then, which is what an event loop can wait for.
+    """
+
+    def __init__(self, events: Path) -> None:
+        """Raises OSError: the file is not there, as the memory controller is not."""
+        self._file = os.open(events, os.O_RDONLY | os.O_CLOEXEC)
+        self._epoll = select.epoll()
+        self._epoll.register(self._file, select.EPOLLPRI)
+
+    def fileno(self) -> int:
+        """Readable when there may be more than at the last count."""
+        return self._epoll.fileno()
+
+    def count(self) -> int | None:
+        """Those so far, in cgroups below it as well; None: it is no more."""
+        try:
+            lines = os.pread(self._file, _EVENTS, 0).splitlines()
+        except OSError:
+            return None
+        return next((int(line.split()[1]) for line in lines if line.startswith(b"oom_kill ")), 0)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._epoll.close()
+        os.close(self._file)
 
 
 class Leaf:
@@ -56,6 +92,13 @@ class Leaf:
         try:
             return max(0, int((self.path / "memory.current").read_text()) - (cache or 0))
         except (OSError, ValueError):
+            return None
+
+    def kills(self) -> Kills | None:
+        """To be told of processes that the kernel kills for want of memory; None: nobody counts them."""
+        try:
+            return Kills(self.path / "memory.events")
+        except OSError:
             return None
 
     def remove(self) -> bool:

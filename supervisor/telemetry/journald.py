@@ -43,6 +43,7 @@ MESSAGE_IDS: Final = {
     "leaving": "c211ef8180d94e248ceb0ce34d4fc011",
     "follow_failed": "fbcff03957cb44408bb3309601f1ae24",
     "no_good_release": "4a7b479aace14f67a03f8f3c2de1889f",
+    "oom_killed": "9967ddf27d794a3fa9a29b694aa96c92",
     "phase": "b70cddb271c24d8ebb7f8741e83d2688",
     "quarantine_began": "781992dc467a45ee8d9b803ed55dfa2c",
     "quarantine_ended": "b2bd50e2f8b649609ea6c473601ecb29",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from supervisor.core import effects, events
 from supervisor.core.model import Ask, Failure, Life, Mode, Phase, Reason, Role
 from supervisor.core.outcome import Result
+from supervisor.core.policy import ONE_FAILURE
 from supervisor.core.step import step
 
 if TYPE_CHECKING:
@@ -399,9 +400,12 @@ def _check_failures(before: World, event: events.Event, old: tuple[float, ...], 
     assert len(new) <= max(len(old), before.state.policy.rollback_after), "only so many failures are kept"
     if len(new) <= len(old):
         return
-    assert isinstance(event, (events.Exited, events.Ailing)), "only who dies or hangs fails"
+    kinds = (events.Exited, events.Ailing, events.OomKilled)
+    assert isinstance(event, kinds), "only who dies, hangs or loses processes fails"
     found, handoff = before.state.find(event.generation), before.state.handoff
     assert found is not None
+    oom_at = found.health.oom_at
+    assert oom_at is None or event.at - oom_at >= ONE_FAILURE, "who dies of an OOM kill fails once"
     assert found.role in {Role.SERVING, Role.STANDBY}, "who is told to end may end"
     assert not before.state.gives_way(found), "who is told to end may end"
     assert handoff is None or handoff.candidate != event.generation, "who is on trial has not been committed"

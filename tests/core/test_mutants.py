@@ -390,7 +390,11 @@ def go_back_at_once(patch: Patch) -> None:
 
 
 def take_every_end_for_a_failure(patch: Patch) -> None:
-    patch.setattr(fallback, "_is_committed", lambda *_: True)
+    patch.setattr(fallback, "committed", lambda *_: True)
+
+
+def count_an_oom_kill_and_its_death(patch: Patch) -> None:
+    patch.setattr(fallback, "one_failure", lambda *_: False)
 
 
 def remember_every_failure(patch: Patch) -> None:
@@ -491,6 +495,11 @@ MUTANTS: tuple[tuple[Break, Callable[[], World], str], ...] = (
     (go_back_to_anybody, starts.fell_back, "nobody goes back to who was gone back from"),
     (go_back_at_once, lambda: starts.succeeded(starts.WARY_WATCHED), "only who fails too often is gone back from"),
     (take_every_end_for_a_failure, lambda: starts.shifted(starts.succeeded(), WARY), "who is on trial"),
+    (
+        count_an_oom_kill_and_its_death,
+        lambda: starts.succeeded(starts.WARY_WATCHED),
+        "who dies of an OOM kill fails once",
+    ),
     (remember_every_failure, starts.fell_back, "only so many failures are kept"),
     (go_back_before_who_has_asked, starts.kept_while_failing, "nobody is displaced by the service itself"),
     (never_move_current, starts.begun_from_a_store, "current leads to what serves"),

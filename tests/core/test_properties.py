@@ -90,6 +90,7 @@ def _wishes(now: Moment) -> list[events.Event]:
             events.Ailing(at=0.0, generation=each.number, run=each.run, failure=Failure(reason))
             for reason in (Reason.HUNG, Reason.UNHEALTHY, Reason.AGED)
         ]
+        wishes.append(events.OomKilled(at=0.0, generation=each.number, run=each.run, count=2))
     return wishes + [
         events.Extended(at=0.0, generation=each.number, run=each.run, until=now.at + 60.0)
         for each in now.world.state.generations

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from supervisor.core import effects, events
 from supervisor.core.due import (
     AwaitExit,
+    AwaitOomKills,
     AwaitQuiet,
     AwaitReady,
     AwaitReleased,
@@ -34,7 +35,7 @@ from supervisor.core.policy import HealthProbe, Policy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from supervisor.core.model import Generation, Handoff
+    from supervisor.core.model import Generation, Handoff, Health
     from supervisor.core.outcome import Outcome
     from supervisor.core.record import Record
 
@@ -250,7 +251,7 @@ class World:
                     yield from _verdicts(watch, ((watch.previous, watch.policy),), self._seen())
                 case VerifyRelease():
                     yield from _verdicts(watch, bounds.found, self._seen())
-                case AwaitSilence() | ProbeHealth() | WeighMemory():
+                case AwaitSilence() | ProbeHealth() | WeighMemory() | AwaitOomKills():
                     yield _fares(watch)
                 case AwaitReady():
                     yield from _readiness(watch)
@@ -293,8 +294,11 @@ def _verdicts(
 AILMENTS = {AwaitSilence: Reason.HUNG, ProbeHealth: Reason.UNHEALTHY, WeighMemory: Reason.OUTGROWN}
 
 
-def _fares(watch: AwaitSilence | ProbeHealth | WeighMemory) -> events.Event:
-    number, run, reason = watch.generation, watch.run, AILMENTS[type(watch)]
+def _fares(watch: AwaitSilence | ProbeHealth | WeighMemory | AwaitOomKills) -> events.Event:
+    number, run = watch.generation, watch.run
+    if isinstance(watch, AwaitOomKills):
+        return events.OomKilled(at=0.0, generation=number, run=run, count=1)
+    reason = AILMENTS[type(watch)]
     if watch.ailing:
         return events.Well(at=0.0, generation=number, run=run, reason=reason)
     return events.Ailing(at=0.0, generation=number, run=run, failure=Failure(reason))
@@ -330,8 +334,8 @@ def _is_spawn(effect: effects.Effect, event: events.GenerationEvent) -> bool:
 def _timeless(each: Generation) -> Generation:
     """Most are so already: explorations come by here often, and a new value is dear."""
     ready_at = 0.0 if each.ready_at is None else each.ready_at
-    timeless = not (each.since or each.until or each.began or ready_at or each.failures or each.health.since)
-    if timeless and each.spoke_at is None:
+    timeless = not (each.since or each.until or each.began or ready_at or each.failures)
+    if timeless and each.spoke_at is None and each.health == _health_timeless(each.health):
         return each
     return replace(
         each,
@@ -342,8 +346,15 @@ def _timeless(each: Generation) -> Generation:
         seen="",
         ready_at=None if each.ready_at is None else 0.0,
         failures=0,
-        health=replace(each.health, since=None if each.health.since is None else 0.0),
+        health=_health_timeless(each.health),
     )
+
+
+def _health_timeless(health: Health) -> Health:
+    if not (health.since or health.oom_at or health.oom_kills):
+        return health
+    since, oom_at = (None if each is None else 0.0 for each in (health.since, health.oom_at))
+    return replace(health, since=since, oom_at=oom_at, oom_kills=0)
 
 
 def _handoff_timeless(handoff: Handoff) -> Handoff:

@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -184,3 +186,40 @@ def test_where_nothing_is_delegated_status_says_why(make: Make, v1: Path) -> Non
     assert "process groups" in supervisor.command("status").stdout.splitlines()[1]
     assert supervisor.stop() == 0
     where.close()
+
+
+HOG = """
+import pathlib, sys
+pathlib.Path(sys.argv[1], "cgroup.procs").write_text("0")
+bytearray(256 << 20)
+"""
+
+
+def test_workers_that_the_kernel_kills_for_memory_count_against_a_release(
+    contained: Supervisor, delegated: Delegated, v1: Path, v2: Path
+) -> None:
+    supervisor = contained
+    supervisor.configure(rollback={"after": 2})
+    supervisor.start(v1)
+    supervisor.upgrade(v2)
+    leaf = delegated.folder / f"{supervisor.name}.gen-2.1"
+    if not supervisor.status()["cgroup"]["memory"]:  # the controller is version 1's here: nobody counts, all goes on
+        assert not (leaf / "memory.events").exists()
+        return
+    (leaf / "memory.max").write_text(str(64 << 20))
+    if (leaf / "memory.swap.max").exists():
+        (leaf / "memory.swap.max").write_text("0")
+    mark, main = supervisor.mark(), supervisor.pid_of(2)
+    while not supervisor.events("handoff_began", since=mark):
+        so_far = supervisor.mark()
+        worker = subprocess.run([sys.executable, "-c", HOG, str(leaf)], check=False, timeout=DEADLINE)
+        assert worker.returncode == -signal.SIGKILL
+        supervisor.event("oom_killed", so_far)
+    assert {(each["generation"], each["count"]) for each in supervisor.events("oom_killed")} == {(2, 1)}
+    began = supervisor.event("handoff_began", mark)
+    assert (began["ask"], began["way"]) == ("fallback", "deaths")
+    assert began["because"].endswith("in the end: the kernel killed processes of it, as memory was out")
+    assert supervisor.event("handoff_ended", mark)["result"] == "committed"
+    assert supervisor.get().version == "v1"
+    assert main == supervisor.pid_of(2), "it was not the server itself that died"
+    assert not supervisor.events("generation_down")

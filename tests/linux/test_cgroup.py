@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from supervisor.errors import HostError
-from supervisor.linux.cgroup import Leaf
+from supervisor.linux.cgroup import Kills, Leaf
 from tests.harness import proc
 from tests.harness.cgroups import Delegated
 from tests.harness.output import DEADLINE
@@ -94,6 +95,31 @@ def test_what_is_used_is_told(leaf: Leaf) -> None:
     used = leaf.cpu()
     assert used is not None
     assert 0.01 < used < 60
+
+
+def test_word_of_a_kill_is_heard_once(leaf: Leaf) -> None:
+    """cgroup.events tells of changes as memory.events does, and is there without that controller."""
+    kills = Kills(leaf.path / "cgroup.events")
+    heard = select.epoll()
+    heard.register(kills.fileno(), select.EPOLLIN)
+    assert kills.count() == 0
+    assert not heard.poll(0)
+    (leaf.path / "cgroup.freeze").write_text("1")
+    assert heard.poll(DEADLINE)
+    assert kills.count() == 0
+    assert not heard.poll(0)
+    assert leaf.remove()
+    assert kills.count() is None
+    heard.close()
+    kills.close()
+
+
+def test_kills_that_nobody_counts_are_not_waited_for(leaf: Leaf) -> None:
+    kills = leaf.kills()
+    assert (kills is not None) is (leaf.path / "memory.events").exists()
+    if kills is not None:
+        assert kills.count() == 0
+        kills.close()
 
 
 def test_what_is_no_more_is_empty(leaf: Leaf) -> None:
