@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -13,11 +15,14 @@ from supervisor.core.model import Request
 from supervisor.core.pointing import FOLLOW
 from supervisor.daemon_watching import Watching
 from supervisor.errors import HostError
-from supervisor.releases.following import PATCH, Noted, Sight, beginning, is_free, looked
+from supervisor.releases.following import CURRENT, PATCH, Noted, Sight, beginning, is_free, looked
 from supervisor.releases.layout import Layout
 from supervisor.releases.manifest import NAME as MANIFEST
+from supervisor.releases.numbering import number
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from supervisor.daemon_audit import Accounts
     from supervisor.engine.loop import Engine, Step
 
@@ -34,9 +39,10 @@ class Following:
         self._follow = follow
         self._root = root
         self._layout = Layout(root)
-        self._noted = beginning(engine.state, self._sight()) if recalled else Noted()
+        self._noted = beginning(engine.state, self._current_alone()) if recalled else Noted()
         self._fault: str | None = None
         self._watching: Watching | None = None
+        self._claimed: int | None = None
         self._due = asyncio.get_running_loop().call_soon(self._look)
         _log.info("following", follow=follow, root=root)
 
@@ -45,6 +51,7 @@ class Following:
         self._due.cancel()
         if self._watching is not None:
             self._watching.end()
+        self._let_go()
         _log.info("following_ended", follow=self._follow, root=self._root)
 
     def told(self, step: Step) -> None:
@@ -58,15 +65,17 @@ class Following:
 
     def _look(self) -> None:
         """It is watched first: what moves from then on is looked at once more."""
-        fault = None
         try:
             self._watch()
             sight = self._sight()
+            self._claim()
         except HostError as refused:
-            sight, fault = Sight(root=self._root, current=None), str(refused)
-        if fault is None and sight.current is None and not self._layout.versions.is_dir():
-            fault = f"there is no {self._layout.versions}"
-        self._tell(fault)
+            self._tell(str(refused))
+            return
+        except OSError as refused:
+            self._tell(f"{refused.filename or self._root} cannot be looked at: {refused.strerror}")
+            return
+        self._tell(None)
         self._noted, wish = looked(self._follow, self._noted, self._engine.state, sight)
         if wish is None:
             return
@@ -85,11 +94,34 @@ class Following:
         self._due.cancel()
         self._due = asyncio.get_running_loop().call_soon(self._look)
 
+    def _claim(self) -> None:
+        """Of the folder that is the root by now. Raises HostError or OSError."""
+        if self._follow != CURRENT:
+            return
+        if self._claimed is not None and os.path.samestat(os.fstat(self._claimed), self._layout.root.stat()):
+            return
+        self._let_go()
+        self._claimed = self._layout.claim()
+
+    def _let_go(self) -> None:
+        if self._claimed is not None:
+            os.close(self._claimed)
+            self._claimed = None
+
     def _sight(self) -> Sight:
-        """What there is now. Raises HostError."""
-        names = self._layout.names() if self._follow == PATCH else []
-        sealed = (name for name in names if (self._layout.folder(name) / MANIFEST).is_file())
-        return Sight(root=self._root, current=self._layout.current(), sealed=tuple(sealed))
+        """What there is now. Raises HostError or OSError."""
+        layout = self._layout
+        if not layout.versions.is_dir():
+            raise HostError(f"there is no {layout.versions}")
+        names = [name for name in layout.names() if number(name)] if self._follow == PATCH else []
+        sealed = tuple(name for name in names if _has_manifest(layout.folder(name)))
+        return Sight(root=self._root, current=layout.current(), movable=layout.may_point(), sealed=sealed)
+
+    def _current_alone(self) -> Sight:
+        """Enough of it to begin with. Raises nothing."""
+        with suppress(OSError):
+            return Sight(root=self._root, current=self._layout.current())
+        return Sight(root=self._root, current=None)
 
     def _tell(self, fault: str | None) -> None:
         """Once, and not at each look."""
@@ -101,3 +133,8 @@ class Following:
         else:
             what = "what changes there begins no upgrade until that is otherwise; `gapless upgrade` and HUP do"
             _log.warning("follow_blind", root=self._root, reason=fault, what=what)
+
+
+def _has_manifest(folder: Path) -> bool:
+    """One that may not be looked into has none that counts."""
+    return os.path.isfile(folder / MANIFEST)  # noqa: PTH113 - Path.is_file raises EACCES

@@ -55,10 +55,12 @@ class Watching:
         self._moved = moved
         loop = asyncio.get_running_loop()
         self._listening = loop.create_task(self._listen())
-        self._listening.add_done_callback(lambda done: _say_why(loop, done))
+        self._listening.add_done_callback(lambda done: self._ended(loop, done))
 
     def cover(self) -> None:
         """Watch what is there by now. Raises HostError."""
+        if self._listening.done():
+            raise HostError(f"{self._layout.root} is not watched any more")
         before: dict[Path, Mask] = {}
         for _ in range(_TIMES):
             wanted = _wanted(self._layout)
@@ -87,12 +89,16 @@ class Watching:
                     self._inotify.rm_watch(each)
 
     async def _listen(self) -> None:
-        try:
-            while True:
-                if self._matters(await self._inotify.get()):
-                    self._moved()
-        finally:
-            self._inotify.close()
+        while True:
+            if self._matters(await self._inotify.get()):
+                self._moved()
+
+    def _ended(self, loop: asyncio.AbstractEventLoop, done: asyncio.Task[None]) -> None:
+        """When it is told to, and else by a bug."""
+        self._inotify.close()
+        if not done.cancelled() and (odd := done.exception()) is not None:
+            loop.call_exception_handler({"message": "the store is not watched any more", "exception": odd})
+            self._moved()
 
     def _matters(self, event: Event) -> bool:
         """What is being made in a store is hidden, and the end of a watch is told by what has ended it."""
@@ -116,16 +122,11 @@ def _wanted(layout: Layout) -> dict[Path, Mask]:
         wanted[versions] = _GOES | _COMES
         if layout.current_link.is_symlink():
             return wanted
-    wanted[root.parent] = _GOES | _NAMES  # an empty root may go without a word of its own: a server may be in it
+    if os.access(root.parent, os.R_OK):
+        wanted[root.parent] = _GOES | _NAMES  # an empty root may go without a word of its own: a server may be in it
     return wanted
 
 
 def _unwatched(path: Path, refused: OSError) -> HostError:
     why = _LIMITS.get(refused.errno or 0, refused.strerror or str(refused))
     return HostError(f"{path} cannot be watched: {why}")
-
-
-def _say_why(loop: asyncio.AbstractEventLoop, done: asyncio.Task[None]) -> None:
-    """It ends when it is told to, and else by a bug."""
-    if not done.cancelled() and (odd := done.exception()) is not None:
-        loop.call_exception_handler({"message": "the store is not watched any more", "exception": odd})

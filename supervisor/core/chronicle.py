@@ -156,7 +156,7 @@ def _effect(effect: effects.Effect) -> Iterator[Happening]:
         case effects.Conclude():
             outcome = effect.outcome
             yield Happening("handoff_ended", _ended(outcome), grave=outcome.result is not Result.COMMITTED)
-            if outcome.request.way == FOLLOW and outcome.result is not Result.COMMITTED:
+            if outcome.request.way == FOLLOW and outcome.has_failed:
                 yield Happening("follow_failed", _not_followed(outcome), grave=True)
         case effects.Refuse():
             fields: dict[str, Value] = {"request": effect.request.id, "reason": str(effect.failure)}

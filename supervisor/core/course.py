@@ -64,9 +64,7 @@ def conclude(turn: Turn, handoff: Handoff, result: Result, failure: Failure | No
 
 
 def _remembered(record: Record, handoff: Handoff, outcome: Outcome) -> Record:
-    """A stop says nothing about the version that it has cut short."""
-    stopped = outcome.failure is not None and outcome.failure.reason is Reason.STOPPING
-    if handoff.request.ask is not Ask.UPGRADE or outcome.result is Result.COMMITTED or stopped:
+    if handoff.request.ask is not Ask.UPGRADE or not outcome.has_failed:
         return record
     read = None if handoff.current == ANYWHERE else handoff.current
     meant = (handoff.request.version or read) if handoff.release is None else handoff.release.version

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from supervisor.core.model import ANYWHERE
+from supervisor.core.model import ANYWHERE, Reason
 
 if TYPE_CHECKING:
     from supervisor.core.model import Failure, Phase, Release, Request
@@ -39,3 +39,9 @@ class Outcome:
     ended: float
     current: str | None = ANYWHERE
     """The version that the store's `current` led to when the request was read; None: to none."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it tells something of the version that it was to lead to. That a stop has cut it short does not."""
+        stopped = self.failure is not None and self.failure.reason is Reason.STOPPING
+        return self.result is not Result.COMMITTED and not stopped

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 KEPT = 10
 """Releases that can be gone back to."""
 
+FAILED = 100
+"""Versions that are known to have failed: more of them than anybody keeps, so that none of those is asked for again."""
+
 SHORTEST_DIGEST = 8
 """Hex digits of a SHA-256 that name a release."""
 
@@ -100,7 +103,7 @@ class Record:
     def failing(self, version: str) -> Record:
         """An upgrade to that version has failed."""
         others = (each for each in self.failed if each != version)
-        return replace(self, failed=(*others, version)[-KEPT:])
+        return replace(self, failed=(*others, version)[-FAILED:])
 
     def found(self, release: Release) -> Served | None:
         """That release as it served last."""

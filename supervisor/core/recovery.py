@@ -168,7 +168,8 @@ def begun_anew(
     if was.handoff is not None:
         conclude(turn, was.handoff, Result.ROLLED_BACK, Failure(Reason.INTERRUPTED))
     anew = replace(turn.state, policy=policy, generations=(), last_generation=0, replacements=0, replace_at=None)
-    return replace(anew, record=_of_who_served(was).moved(ahead).lapsed(at)), tuple(turn.effects)
+    record = replace(_of_who_served(was), failed=turn.state.record.failed)
+    return replace(anew, record=record.moved(ahead).lapsed(at)), tuple(turn.effects)
 
 
 def elsewhere(was: State) -> State:

@@ -7,7 +7,8 @@ nothing is wished for, as whatever is there by then is found at the end.
 
 `current`: it asks for an upgrade if it leads to another version than serves, and has not led there when it was looked
 at before. gapless itself moves it too, but always to who serves, which asks for nothing. What a handoff has read
-counts as looked at: if that fails and `current` cannot be put back, it is not tried again. A supervisor that follows
+counts as looked at: if that fails and `current` cannot be put back, it is not tried again. After a commit it counts to
+have led to the new version, if gapless may move it. A supervisor that follows
 another begins with that, and so finds what a person has moved in between; one that begins anew begins with the
 `current` that it finds, which is what it has started.
 
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from supervisor.core.model import ANYWHERE, Mode
+from supervisor.core.outcome import Result
 from supervisor.releases.numbering import number
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class Sight:
     root: str
     current: str | None
     """The version that `current` leads to; None: to none."""
+    movable: bool = True
+    """Whether gapless may move that."""
     sealed: tuple[str, ...] = ()
     """The versions that were added, and are not just folders."""
 
@@ -78,7 +82,7 @@ def looked(follow: str, noted: Noted, state: State, sight: Sight) -> tuple[Noted
     """What is noted from now on, and what the store asks for."""
     if not is_free(state) or state.serving is None:
         return noted, None
-    noted = _caught_up(noted, state)
+    noted = _caught_up(noted, state, sight)
     now = Noted(current=sight.current, handoff=noted.handoff)
     if follow == PATCH:
         return now, _patch(state, state.serving.release, sight)
@@ -88,10 +92,13 @@ def looked(follow: str, noted: Noted, state: State, sight: Sight) -> tuple[Noted
     return now, Wish(because=f"current leads to {sight.current}")
 
 
-def _caught_up(noted: Noted, state: State) -> Noted:
+def _caught_up(noted: Noted, state: State, sight: Sight) -> Noted:
     last = state.concluded
     if last is None or last.handoff <= noted.handoff:
         return noted
+    new = _version(last.to_release, sight.root) if last.to_release is not None else None
+    if last.result is Result.COMMITTED and new is not None and sight.movable:
+        return Noted(current=new, handoff=last.handoff)
     return Noted(current=noted.current if last.current == ANYWHERE else last.current, handoff=last.handoff)
 
 
@@ -104,7 +111,7 @@ def _version(release: Release, root: str) -> str | None:
 def _patch(state: State, serving: Release, sight: Sight) -> Wish | None:
     serves = _version(serving, sight.root)
     present = None if serves is None else number(serves)
-    if serves is None or present is None:
+    if serves is None or present is None or serving.sealed is None:
         return None
     there = ((name, found) for name in sight.sealed if (found := number(name)) is not None and _keeps(present, found))
     newest = max(there, key=lambda each: each[1], default=None)

@@ -52,12 +52,13 @@ class Layout:
     def names(self) -> list[str]:
         """The versions that are there, the oldest first (by when they were put there)."""
         try:
-            found = [each for each in self.versions.iterdir() if _VERSION.fullmatch(each.name) and _is_folder(each)]
+            with os.scandir(self.versions) as entries:
+                found = [(_made(each), each.name) for each in entries if _VERSION.fullmatch(each.name)]
         except FileNotFoundError:
             return []
         except OSError as refused:
             raise HostError(f"{self.versions} cannot be read: {refused.strerror}") from refused
-        return [each.name for each in sorted(found, key=lambda each: (each.lstat().st_ctime_ns, each.name))]
+        return [name for made, name in sorted(found) if made]
 
     def current(self) -> str | None:
         """The version that `current` leads to, by whatever way; None if it leads elsewhere or is not there."""
@@ -107,6 +108,20 @@ class Layout:
         sync_folder(self.root)
         return True
 
+    def claim(self) -> int:
+        """A lock on the root, as long as this is open: of two that follow a `current` each undoes what the other does.
+
+        Raises HostError, naming who has it, or OSError.
+        """
+        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _holder(fd)
+            os.close(fd)
+            raise HostError(f"{self.root} is followed by another service ({holder})") from None
+        return fd
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Inside, no other process changes what is there. Raises HostError, naming who does so now."""
@@ -145,8 +160,12 @@ def sync_folder(path: Path) -> None:
         os.close(fd)
 
 
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
+def _made(entry: os.DirEntry[str]) -> int:
+    """When a folder was made, in nanoseconds; 0: it is none, or has gone meanwhile. Raises OSError."""
+    try:
+        return entry.stat(follow_symlinks=False).st_ctime_ns if entry.is_dir(follow_symlinks=False) else 0
+    except FileNotFoundError:
+        return 0
 
 
 def _holder(fd: int) -> str:

@@ -1,9 +1,12 @@
 """What a store asks for, decided from what is there alone: numbers of versions, and each order of what may happen."""
 
 import itertools
+import os
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor.core import events
@@ -13,8 +16,11 @@ from supervisor.core.launch import Launch, Store
 from supervisor.core.model import ANYWHERE, Ask, Failure, Handoff, Phase, Process, Reason, Release, Request, Role, State
 from supervisor.core.pointing import FOLLOW
 from supervisor.core.policy import Policy
+from supervisor.core.recovery import begun_anew
 from supervisor.core.step import step
+from supervisor.errors import HostError
 from supervisor.releases.following import CURRENT, PATCH, Noted, Sight, looked
+from supervisor.releases.layout import Layout
 from supervisor.releases.numbering import number
 
 ROOT = "/srv/web"
@@ -79,7 +85,7 @@ VERSIONS = (FIRST, REFUSED, CRASHES, GOOD, OTHER)
 def release(version: str) -> Release:
     path = f"{ROOT}/versions/{version}/server"
     launch = Launch(argv=(path,), store=Store(root=ROOT))
-    about = {"inode": VERSIONS.index(version), "sha256": version, "version": version}
+    about = {"inode": VERSIONS.index(version), "sha256": version, "version": version, "sealed": version}
     return Release(id=version, path=path, device=1, size=1, mtime_ns=1, launch=launch, **about)  # type: ignore[arg-type] # by name
 
 
@@ -130,10 +136,23 @@ class World:
         self.noted = Noted()
         self.look()
 
+    def rebooted(self) -> None:
+        """The host goes down, whatever is under way, and comes up again with what `current` leads to."""
+        before = self.state
+        told = before.concluded.handoff if before.concluded else 0
+        self.state, _ = begun_anew(before, before.policy, told, 0.0)
+        self.noted = Noted()
+        self.take(events.Begun(at=0.0, release=release(self.current), policy=before.policy))
+        serving = self.state.serving
+        assert serving is not None
+        if self.current not in {REFUSED, CRASHES}:
+            self.rises(serving.number)
+        self.look()
+
     # ---- how it goes on
 
     def look(self) -> None:
-        sight = Sight(root=ROOT, current=self.current, sealed=tuple(self.sealed))
+        sight = Sight(root=ROOT, current=self.current, movable=self.movable, sealed=tuple(self.sealed))
         self.noted, wish = looked(self.follow, self.noted, self.state, sight)
         if wish is not None:
             self.asked.append(wish.version or self.current)
@@ -207,7 +226,7 @@ class World:
 MOST = 50
 MOVES = st.one_of(
     st.tuples(st.sampled_from(["moved", "added", "upgraded"]), st.sampled_from(VERSIONS)),
-    st.tuples(st.sampled_from(["hupped", "rolled_back", "replaced", "verify", "settle"])),
+    st.tuples(st.sampled_from(["hupped", "rolled_back", "replaced", "rebooted", "verify", "settle"])),
 )
 STORIES = st.lists(MOVES, max_size=12)
 
@@ -226,14 +245,19 @@ STORIES = st.lists(MOVES, max_size=12)
 def test_the_newest_that_may_be_is_meant(serves: str, there: list[str], wish: str | None) -> None:
     launch = Launch(argv=("/x",), store=Store(root=ROOT))
     about = Release(id=serves, path="/x", device=1, inode=1, size=1, mtime_ns=1, launch=launch, version=serves)
+    assert _wished(about, serves, there) is None, "it was put there by hand"
+    about = replace(about, sealed="digest")
+    assert _wished(about, serves, there) == wish
+    assert _wished(about, serves, there, root="/srv/other") is None
+
+
+def _wished(about: Release, serves: str, there: list[str], root: str = ROOT) -> str | None:
     state, _ = step(State(), events.Begun(at=0.0, release=about, policy=Policy()))
-    sight = Sight(root=ROOT, current=serves, sealed=tuple(there))
-    _, found = looked(PATCH, Noted(), state, sight)
-    assert (None if found is None else found.version) == wish
-    _, elsewhere = looked(PATCH, Noted(), state, Sight(root="/srv/other", current=serves, sealed=tuple(there)))
-    assert elsewhere is None
+    _, found = looked(PATCH, Noted(), state, Sight(root=root, current=serves, sealed=tuple(there)))
+    return None if found is None else found.version
 
 
+@settings(deadline=None)
 @given(STORIES, st.booleans())
 def test_current_is_followed_for_each_move_of_a_persons_and_for_no_other(
     story: list[tuple[str, ...]],
@@ -259,6 +283,7 @@ def test_current_is_followed_for_each_move_of_a_persons_and_for_no_other(
     assert len(world.asked) - asked == (before != GOOD)
 
 
+@settings(deadline=None)
 @given(STORIES)
 def test_a_patch_is_followed_once_and_only_to_what_is_newer_than_all_that_was_tried(
     story: list[tuple[str, ...]],
@@ -270,14 +295,41 @@ def test_a_patch_is_followed_once_and_only_to_what_is_newer_than_all_that_was_tr
     assert len(world.asked) == len(set(world.asked))
     assert OTHER not in world.asked
     assert world.asked == sorted(world.asked)
-    asked = len(world.asked)
     world.rolled_back()
     world.replaced()
     world.settle()
-    assert len(world.asked) == asked
+    assert len(world.asked) == len(set(world.asked))
     if world.serves != OTHER and GOOD not in {world.serves, *world.asked} | {
         each[1] for each in story if each[0] in {"upgraded", "moved"}
     }:
         world.added(GOOD)
         world.settle()
         assert world.serves == GOOD
+
+
+def test_a_version_that_takes_the_host_down_is_tried_once() -> None:
+    world = World(PATCH)
+    world.added(GOOD)
+    world.verify()
+    for _ in range(3):
+        world.rebooted()
+        world.settle()
+    assert world.asked == [GOOD]
+    assert world.serves == FIRST
+
+
+def test_what_is_moved_back_while_nobody_looks_is_a_wish() -> None:
+    world = World(CURRENT)
+    world.upgraded(GOOD)
+    world.current = FIRST
+    world.replaced()
+    assert world.asked == [FIRST]
+
+
+def test_one_root_is_followed_by_one(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+    first = layout.claim()
+    with pytest.raises(HostError, match=rf"is followed by another service \(pid {os.getpid()}\)"):
+        layout.claim()
+    os.close(first)
+    os.close(layout.claim())
