@@ -19,7 +19,10 @@ def upgraded(unit: Unit, servers: Servers, call: str, number: int) -> bool:
     with injected(unit.box.on_host(before), call, f"signal=KILL:when={number}"):
         with suppress(UnreachableError, OperatorError, OSError):
             client(unit).call("POST", "/v1/upgrade")
-        unit.wait(lambda: status(unit).get("pid") != before or settled(unit), "the end of the handoff, or of gapless")
+        unit.wait(
+            lambda: unit.show("MainPID") != str(before) or (len(unit.history()) > ended and alone(unit)),
+            "the end of the handoff, or of gapless",
+        )
     unit.wait(lambda: settled(unit), "one generation that serves, and its socket alone kept")
     died: bool = status(unit)["pid"] != before
     new = unit.history()[ended:]
@@ -46,5 +49,10 @@ def settled(unit: Unit) -> bool:
     found = status(unit)
     if not found or found["handoff"] is not None or len(found["generations"]) != 1:
         return False
+    return alone(unit)
+
+
+def alone(unit: Unit) -> bool:
+    """Whether one generation is left, and its socket. Who is to die at its N-th call is not asked: it would answer."""
     held = [path.name for path in unit.cgroups() if ".gen-" in path.name]
     return len(held) == 1 and unit.show("NFileDescriptorStore") == "1"
