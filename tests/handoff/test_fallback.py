@@ -131,8 +131,8 @@ def test_a_supervisor_that_follows_knows_of_failures_and_quarantine(supervisor: 
     supervisor.taken_over()
     mark = crash(supervisor, 2)
     assert supervisor.event("handoff_ended", mark)["result"] == "committed"
-    supervisor.taken_over()
-    refused = supervisor.hup()
+    supervisor.taken_over()  # which may tell the end of 2 once more
+    refused = supervisor.event("handoff_ended", supervisor.signal(signal.SIGHUP), handoff=3)
     assert refused["result"] == "refused"
     assert ", until it is lifted, because " in refused["reason"]
 
