@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from supervisor.releases.backup import Backup
     from supervisor.releases.restore import Proof
 
+_BY_NOBODY = "by nothing but its own manifest: it is what whoever wrote it says, also of what the service requires"
 _MINISIGN = re.compile(r"RW[A-Za-z0-9+/]{54}", re.ASCII)
 
 
@@ -57,7 +59,7 @@ def restore(given: argparse.Namespace) -> None:
 
     proof = _proof(given)
     if given.check:
-        with opened(given.file) as file:
+        with opened(given.file, proof) as file:
             plan = daemon_restore.plan(given.file, file, proof, given.config)
         new: tuple[str, ...] = ()
         swept: tuple[str, ...] = ()
@@ -65,7 +67,8 @@ def restore(given: argparse.Namespace) -> None:
         done = daemon_restore.put_back(given.file, proof, given.config)
         plan, new, swept = done.plan, done.new, done.swept
     if given.json:
-        print(json.dumps({**_plan_document(plan), "restored": not given.check, "new": list(new)}, indent=2))
+        about = {"restored": not given.check, "new": list(new), "swept": list(swept)}
+        print(json.dumps({**_plan_document(plan), **about}, indent=2))
         return
     _print_swept(swept)
     for line in _checked(given.file, plan) if given.check else _restored(plan, new):
@@ -75,6 +78,8 @@ def restore(given: argparse.Namespace) -> None:
 def _proof(given: argparse.Namespace) -> Proof:
     from supervisor.releases.restore import Proof  # noqa: PLC0415 - only this command has use for it
 
+    if given.signature is None and (given.keyring is not None or given.key):
+        raise UsageError("--keyring and --key say whose signature counts: say --signature with what is to be checked")
     if given.signature is not None and given.keyring is None and not given.key:
         raise UsageError("whose signature counts is not for the backup to say: say --keyring FILE or --key KEY")
     keys = (each if _MINISIGN.fullmatch(each) else str(Path(each).absolute()) for each in given.key)
@@ -111,7 +116,7 @@ def _checked(file: Path, plan: Plan) -> Iterable[str]:
     yield f"{found.service} of {found.host}, {when}, by {found.user} and gapless {found.gapless}"
     yield f"in it: {_versions(found)}, configuration, {_state(found)}"
     yield f"goes to: {found.root}, {plan.place.state}, {plan.config}"
-    yield f"checked: {', '.join(plan.examined.checks) or 'by nothing but its own manifest'}"
+    yield f"checked: {', '.join(plan.examined.checks) or _BY_NOBODY}"
     yield from _left(plan)
 
 
@@ -122,7 +127,7 @@ def _restored(plan: Plan, new: tuple[str, ...]) -> Iterable[str]:
     yield f"versions: {', '.join(found.versions) or 'none'}{again}, in {plan.place.layout.versions}, verified"
     yield f"current: {plan.current or 'none'}"
     yield f"state: {_state(found)}, in {plan.place.state}"
-    yield f"checked: {', '.join(plan.examined.checks) or 'by nothing but its own manifest'}"
+    yield f"checked: {', '.join(plan.examined.checks) or _BY_NOBODY}"
     yield from _left(plan)
 
 
@@ -136,7 +141,9 @@ def _left(plan: Plan) -> Iterable[str]:
     for each in plan.lacking:
         yield f"note: {each} is not here, and the configuration names it"
     if found.owner is not None and found.owner != _me():
-        yield f"note: the state was {found.owner}'s, and is yours: chown -R {found.owner} {plan.place.state}"
+        command = shlex.join(["chown", "-R", found.owner, str(plan.place.state)])
+        yield f"note: the state was {found.owner}'s, and is yours: {command}"
+        yield f"note: {found.owner} has to be able to read {plan.config}, and to write to {plan.place.layout.root}, too"
 
 
 def _me() -> str:
@@ -187,6 +194,7 @@ def _about(found: Backup) -> dict[str, Any]:
 
 def _document(saved: Saved) -> dict[str, Any]:
     about = {"file": saved.file, "sha256": saved.sha256, "size": saved.size, "lacks": list(saved.lacks)}
+    about |= {"swept": list(saved.swept), "owner": saved.manifest.owner}
     return {**about, **_about(saved.manifest)}
 
 
@@ -199,5 +207,7 @@ def _plan_document(plan: Plan) -> dict[str, Any]:
         "config": str(plan.config),
         "state": str(plan.place.state),
         "current": plan.current,
+        "was_current": examined.manifest.current,
+        "owner": examined.manifest.owner,
         "lacking": list(plan.lacking),
     }

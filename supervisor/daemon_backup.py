@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shutil
 import stat
 import sys
+import tempfile
 import time
 import tomllib
 from contextlib import suppress
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
     from supervisor.config.tables import Configuration
     from supervisor.core.launch import Store
-    from supervisor.core.model import State
+    from supervisor.core.model import Release, State
     from supervisor.releases.manifest import Manifest
 
 USUAL = "current,previous"
@@ -99,13 +101,15 @@ def save(config: Path, which: str, to: Path | None, *, stream: bool = False) -> 
             lacks = (*lacks, f"no state: there is none in {place.state}")
         small, members = _small(config, text, told), []
         for name in place.layout.names():
-            sealed = _manifest(place, name, verified=name in chosen)
-            if sealed is None:
+            if name not in chosen:
+                sealed, why = _known(place, name)
+                if sealed is not None:
+                    small[backup.absent_manifest_of(name)] = (0o444, manifest.to_json(sealed))
+                lacks = (*lacks, why) if why else lacks
                 continue
-            at = backup.manifest_of(name) if name in chosen else backup.absent_manifest_of(name)
-            small[at] = (0o444, manifest.to_json(sealed))
-            if name in chosen:
-                members += [replace(each, path=f"versions/{name}/{each.path}") for each in sealed.items]
+            sealed = _verified(place, name)
+            small[backup.manifest_of(name)] = (0o444, manifest.to_json(sealed))
+            members += [replace(each, path=f"versions/{name}/{each.path}") for each in sealed.items]
         made = Backup(
             gapless=__version__,
             service=configuration.service.name,
@@ -163,6 +167,8 @@ def _told(place: Place, service: str) -> tuple[_Told, bool]:
     """That, and whether the history has all that has ended."""
     folder = place.state
     try:
+        for name in (journal.NAME, HISTORY):
+            _refuse_what_is_no_file(folder / name)
         found = heritage.read(folder)
         history = (folder / HISTORY).read_bytes() if (folder / HISTORY).exists() else None
         owner = _name(folder.stat().st_uid) if folder.exists() else None
@@ -178,6 +184,13 @@ def _told(place: Place, service: str) -> tuple[_Told, bool]:
     complete = concluded is None or concluded.handoff <= History(folder).last_number()
     holds = journal.for_elsewhere(elsewhere(found.state), service, found.epoch)
     return replace(told, state=found.state, journal=holds), complete
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    """The folder may be another user's, who could have somebody else's file read. Raises HostError or OSError."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise HostError(f"{path} is no plain file: it is not gapless that has put it there")
 
 
 def _name(uid: int) -> str:
@@ -200,8 +213,11 @@ def _chosen(place: Place, which: str, told: _Told) -> tuple[frozenset[str], tupl
             case "none":
                 continue
             case "current":
-                chosen |= {told.current} if told.current else set()
+                serves = _serving(told.state, place.store)
+                chosen |= {each for each in (told.current, serves if serves in there else None) if each}
                 lacks += [] if told.current else [f"no current version: {place.layout.current_link} leads to none"]
+                if serves and told.current and serves != told.current:
+                    lacks.append(f"no agreement: {serves} serves, and current leads to {told.current}")
             case "previous":
                 before = set(_ways_back(told.state, place.store)) & there
                 chosen |= before
@@ -213,23 +229,44 @@ def _chosen(place: Place, which: str, told: _Told) -> tuple[frozenset[str], tupl
     return frozenset(chosen), tuple(lacks)
 
 
+def _serving(state: State | None, store: Store) -> str | None:
+    """The version that serves, or has when the supervisor ended."""
+    release = None if state is None or state.serving is None else state.serving.release
+    return None if release is None else _version(release, store)
+
+
+def _version(release: Release, store: Store) -> str | None:
+    """What it is called in that store; None: it is not of it."""
+    kept = release.launch.store
+    return release.version if kept is not None and kept.root == store.root else None
+
+
 def _ways_back(state: State | None, store: Store) -> Iterator[str]:
     """The versions that a rollback returns to, and that gapless goes back to by itself."""
     if state is None:
         return
     goal = fallback.goal_of(state)
     for each in (state.previous, None if goal is None else goal.release):
-        kept = None if each is None else each.launch.store
-        if each is not None and each.version is not None and kept is not None and kept.root == store.root:
-            yield each.version
+        version = None if each is None else _version(each, store)
+        if version is not None:
+            yield version
 
 
-def _manifest(place: Place, name: str, *, verified: bool) -> Manifest | None:
-    """That of a version; None: it has none, and is not asked for. Raises ReleaseError."""
+def _known(place: Place, name: str) -> tuple[Manifest | None, str]:
+    """The manifest of a version that is not asked for, or why there is none, in words."""
+    try:
+        found = manifest.read(place.layout.folder(name))
+    except ReleaseError as damaged:
+        return None, f"no manifest of {name}: {damaged}"
+    if found is not None and found.version != name:
+        return None, f"no manifest of {name}: it has that of {found.version}, of which it is a copy"
+    return found, ""
+
+
+def _verified(place: Place, name: str) -> Manifest:
+    """The manifest of a version that is as it was sealed. Raises ReleaseError."""
     folder = place.layout.folder(name)
     found = manifest.read(folder)
-    if not verified:
-        return found
     if found is None or found.version != name:
         raise ReleaseError(
             f"{folder} has no manifest of its own, so nobody could tell whether it comes back as it was: "
@@ -251,7 +288,7 @@ def _refers(text: bytes, configuration: Configuration, place: Place) -> Iterator
     for each in dict.fromkeys([*trusted, *named]):
         path = Path(each)
         mine = each == own or any(path == folder or folder in path.parents for folder in ours)
-        if each in trusted or (not mine and path.exists()):
+        if each in trusted or (not mine and os.path.exists(path)):  # noqa: PTH110 - Path.exists raises EACCES
             yield each
 
 
@@ -271,11 +308,16 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _to_stream(made: Backup, held: dict[str, bytes], place: Place) -> Saved:
-    out = sys.stdout.buffer
-    counted = backup.Digested(cast("BinaryIO", out))
-    digest = backup.write(cast("BinaryIO", counted), made, held, place.layout, packed=True)
-    out.flush()
-    return Saved(file=None, sha256=digest, size=counted.tell(), manifest=made, swept=(), lacks=())
+    """By way of a file without a name, for what nobody could restore is to be found out now."""
+    place.layout.backups.mkdir(mode=0o755, exist_ok=True)
+    with tempfile.TemporaryFile(dir=place.layout.backups, buffering=0) as file:
+        digest = backup.write(cast("BinaryIO", file), made, held, place.layout, packed=True)
+        size = file.tell()
+        restore.examine(cast("BinaryIO", file), Path("the backup"), restore.Proof())
+        file.seek(0)
+        shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    return Saved(file=None, sha256=digest, size=size, manifest=made, swept=(), lacks=())
 
 
 def _to_file(made: Backup, held: dict[str, bytes], place: Place, to: Path | None) -> Saved:

@@ -10,6 +10,7 @@ Nothing is replaced: whatever is there, and is another, is in the way and refuse
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ class Plan:
     @property
     def lacking(self) -> tuple[str, ...]:
         """What the configuration refers to, that was there and is not here."""
-        return tuple(each for each in self.examined.manifest.refers if not Path(each).exists())
+        return tuple(each for each in self.examined.manifest.refers if not os.path.exists(each))  # noqa: PTH110 - Path.exists raises EACCES
 
     def files(self) -> Iterator[tuple[Path, Path, bytes, int]]:
         """Of the state and of the configuration: path, name until it is whole, content and mode, in this order."""
@@ -86,6 +87,7 @@ def plan(path: Path, file: BinaryIO, proof: Proof, config: Path | None) -> Plan:
     examined = restore.examine(file, path, proof)
     source = f"the configuration in {path}"
     configuration = reading.from_text(examined.small[backup.CONFIGURATION], source)
+    _check_history(examined.small.get(backup.HISTORY, b""))
     if backup.JOURNAL in examined.small:
         try:
             heritage.understood(examined.small[backup.JOURNAL], "the journal in the backup")
@@ -98,9 +100,18 @@ def plan(path: Path, file: BinaryIO, proof: Proof, config: Path | None) -> Plan:
     return Plan(examined=examined, configuration=configuration, config=where, place=place)
 
 
+def _check_history(text: bytes) -> None:
+    """Raises ReleaseError."""
+    for line in text.splitlines():
+        try:
+            json.loads(line)
+        except (ValueError, RecursionError):
+            raise ReleaseError("the history in the backup is damaged: copy it again") from None
+
+
 def put_back(path: Path, proof: Proof, config: Path | None) -> Restored:
     """Put a backup back. Raises OperatorError, HostError or OSError; nothing that was there has been changed then."""
-    with restore.opened(path) as file:
+    with restore.opened(path, proof) as file:
         found = plan(path, file, proof, config)
         _refuse_unchecked(found)
         if config is None and found.config.suffix != _CONFIGURATION:
@@ -109,6 +120,7 @@ def put_back(path: Path, proof: Proof, config: Path | None) -> Restored:
                 "say --config FILE"
             )
         _refuse_what_is_in_the_way(found)
+        _refuse_what_cannot_be_written(found)
         service = found.configuration.service
         found.place.layout.make()
         lock = Lock(state_dir(service.name, service.state_dir) / "lock", f"service {service.name}")
@@ -183,6 +195,16 @@ def _refuse_what_is_in_the_way(found: Plan) -> None:
     if there:
         more = f"; and {len(there) - _LONGEST} more" if len(there) > _LONGEST else ""
         raise OperatorError(f"this host is not empty: {'; '.join(there[:_LONGEST])}{more}")
+
+
+def _refuse_what_cannot_be_written(found: Plan) -> None:
+    """Each folder that something goes to, or the one that it is to be made in. Raises OperatorError."""
+    for folder in (found.place.layout.root, found.place.state, found.config.parent):
+        there = next(each for each in (folder, *folder.parents) if os.path.isdir(each))  # noqa: PTH112 - as above
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise HostError(
+                f"{folder} cannot be written to by you: say it as who may, or put the configuration elsewhere"
+            )
 
 
 def _in_the_way(found: Plan) -> Iterator[str]:

@@ -108,6 +108,6 @@ def _amend(entries: list[dict[str, Any]], more: dict[str, Any]) -> None:
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) else None

@@ -19,6 +19,7 @@ import gzip
 import io
 import json
 import os
+import re
 import tarfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ FORMAT = 1
 _PLACES = frozenset({CONFIGURATION, HISTORY, JOURNAL})
 _KINDS = {"file": tarfile.REGTYPE, "folder": tarfile.DIRTYPE, "link": tarfile.SYMTYPE}
 _MODES = 0o777
+_MOST = 4_000_000
+"""Of each sign that makes a value of JSON: a few for each of a million members."""
+_LATEST = 1e11
+"""Seconds since 1970: some thousand years."""
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _LEVEL = 6
 """Of gzip: what it takes and what it saves are about even."""
 
@@ -142,13 +148,15 @@ def digest_of(said: Mapping[str, Any]) -> str:
 
 def from_json(text: bytes) -> Backup:
     """What was written. Raises BackupError for whatever has another form."""
+    if any(text.count(sign) > _MOST for sign in (b"{", b"[", b",")):
+        raise BackupError("the backup's manifest has more in it than any backup has")
     try:
         return _backup(json.loads(text))
     except BackupError:
         raise
     except OperatorError as odd:
         raise BackupError(f"the backup's manifest is damaged: {odd}") from None
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as odd:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as odd:
         why = f"{type(odd).__name__}: {shown(str(odd))}"
         raise BackupError(f"the backup's manifest is damaged ({why}): copy it again") from None
 
@@ -170,16 +178,31 @@ def _backup(said: Mapping[str, Any]) -> Backup:
         gapless=typed(str, said["gapless"]),
         service=typed(str, said["service"]),
         host=typed(str, said["host"]),
-        made=float(said["made"]),
+        made=_time(said["made"]),
         uid=typed(int, said["uid"]),
         user=typed(str, said["user"]),
         config=_full_path(said["config"]),
         root=_full_path(said["root"]),
         current=None if current is None else check_version(typed(str, current)),
-        owner=None if owner is None else typed(str, owner),
+        owner=None if owner is None else _user(owner),
         refers=tuple(_full_path(each) for each in said["refers"]),
         members=members,
     )
+
+
+def _time(said: object) -> float:
+    seconds = float(said) if isinstance(said, (int, float)) else -1.0
+    if not 0.0 <= seconds < _LATEST:
+        raise ValueError(f"{shown(repr(said))} is no time")
+    return seconds
+
+
+def _user(said: object) -> str:
+    """It is told to people as a part of a command."""
+    name: str = typed(str, said)
+    if not _USER.fullmatch(name):
+        raise ValueError(f"{shown(name)} is no user's name")
+    return name
 
 
 def _full_path(text: object) -> str:

