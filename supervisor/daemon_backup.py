@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 import shutil
 import stat
 import sys
 import tempfile
 import time
-import tomllib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -28,6 +26,7 @@ from supervisor.config.source import contents
 from supervisor.core import fallback
 from supervisor.core.recovery import elsewhere
 from supervisor.daemon_place import Place
+from supervisor.daemon_referred import referred
 from supervisor.engine import heritage, journal
 from supervisor.engine.history import NAME as HISTORY
 from supervisor.engine.history import History
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-    from supervisor.config.tables import Configuration
     from supervisor.core.launch import Store
     from supervisor.core.model import Release, State
     from supervisor.releases.manifest import Manifest
@@ -54,8 +52,6 @@ USUAL = "current,previous"
 _PATIENCE = 2.0
 """Seconds in which a supervisor has told of what it has concluded."""
 _PAUSE = 0.02
-_PATH = re.compile(r"(?:^|(?<=[\s=:,@]))/[^\s=:,]+")
-"""A full path in what a configuration says: a word, or behind what names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +117,7 @@ def save(config: Path, which: str, to: Path | None, *, stream: bool = False) -> 
             root=place.store.root,
             current=told.current,
             owner=told.owner,
-            refers=tuple(_refers(text, configuration, place)),
+            refers=tuple(referred(text, configuration, place)),
             members=(*(_of(path, mode, content) for path, (mode, content) in small.items()), *members),
         )
         held = {path: content for path, (_, content) in small.items()}
@@ -274,34 +270,6 @@ def _verified(place: Place, name: str) -> Manifest:
         )
     verify(folder, found)
     return found
-
-
-# ---- what is not in it
-
-
-def _refers(text: bytes, configuration: Configuration, place: Place) -> Iterator[str]:
-    """The full paths that a configuration names, if they are there, and the keys, there or not."""
-    trusted = [each for each in (place.store.keyring, *place.store.keys) if each and each.startswith("/")]
-    named = [found for said in _texts(tomllib.loads(text.decode())) for found in _PATH.findall(said)]
-    ours = [place.layout.root, place.state]
-    own = configuration.control.socket
-    for each in dict.fromkeys([*trusted, *named]):
-        path = Path(each)
-        mine = each == own or any(path == folder or folder in path.parents for folder in ours)
-        if each in trusted or (not mine and os.path.exists(path)):  # noqa: PTH110 - Path.exists raises EACCES
-            yield each
-
-
-def _texts(value: object) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case dict():
-            for each in value.values():
-                yield from _texts(each)
-        case list():
-            for each in value:
-                yield from _texts(each)
 
 
 # ---- writing
