@@ -7,6 +7,7 @@ holds on any host (`core.recovery.elsewhere`).
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shutil
@@ -29,7 +30,7 @@ from supervisor.daemon_place import Place
 from supervisor.daemon_referred import referred
 from supervisor.engine import heritage, journal
 from supervisor.engine.history import NAME as HISTORY
-from supervisor.engine.history import History
+from supervisor.engine.history import last_number
 from supervisor.errors import HostError, OperatorError, ReleaseError
 from supervisor.releases import backup, manifest, restore
 from supervisor.releases.backup import Backup
@@ -163,10 +164,8 @@ def _told(place: Place, service: str) -> tuple[_Told, bool]:
     """That, and whether the history has all that has ended."""
     folder = place.state
     try:
-        for name in (journal.NAME, HISTORY):
-            _refuse_what_is_no_file(folder / name)
-        found = heritage.read(folder)
-        history = (folder / HISTORY).read_bytes() if (folder / HISTORY).exists() else None
+        written, history = _plain(folder / journal.NAME), _plain(folder / HISTORY)
+        found = None if written is None else heritage.understood(written, str(folder / journal.NAME))
         owner = _name(folder.stat().st_uid) if folder.exists() else None
     except heritage.UnreadableError as odd:
         raise HostError(f"the state of {service} cannot be told: {odd}") from odd
@@ -177,23 +176,38 @@ def _told(place: Place, service: str) -> tuple[_Told, bool]:
     if found is None:
         return told, True
     concluded = found.state.concluded
-    complete = concluded is None or concluded.handoff <= History(folder).last_number()
+    complete = concluded is None or concluded.handoff <= last_number((history or b"").splitlines())
     holds = journal.for_elsewhere(elsewhere(found.state), service, found.epoch)
     return replace(told, state=found.state, journal=holds), complete
 
 
-def _refuse_what_is_no_file(path: Path) -> None:
-    """The folder may be another user's, who could have somebody else's file read. Raises HostError or OSError."""
-    with suppress(FileNotFoundError):
-        if not stat.S_ISREG(path.lstat().st_mode):
+def _plain(path: Path) -> bytes | None:
+    """What is in a plain file; None: there is none. The folder may be another user's, who could have anything be read.
+
+    Raises HostError or OSError.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as refused:
+        if refused.errno == errno.ELOOP:
+            raise HostError(f"{path} is a link, and no plain file: it is not gapless that has put it there") from None
+        raise
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise HostError(f"{path} is no plain file: it is not gapless that has put it there")
+        content = file.read(manifest.LARGEST + 1)
+    if len(content) > manifest.LARGEST:
+        raise HostError(f"{path} has more than {manifest.LARGEST} bytes: it is not gapless that has written them")
+    return content
 
 
 def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+    with suppress(KeyError):
+        if backup.is_user(name := pwd.getpwuid(uid).pw_name):
+            return name
+    return str(uid)
 
 
 # ---- which versions
@@ -226,9 +240,11 @@ def _chosen(place: Place, which: str, told: _Told) -> tuple[frozenset[str], tupl
 
 
 def _serving(state: State | None, store: Store) -> str | None:
-    """The version that serves, or has when the supervisor ended."""
-    release = None if state is None or state.serving is None else state.serving.release
-    return None if release is None else _version(release, store)
+    """The version that serves, or has when the supervisor ended; during a handoff the one that was committed."""
+    if state is None:
+        return None
+    found = state.serving if state.handoff is None else state.find(state.handoff.predecessor)
+    return None if found is None else _version(found.release, store)
 
 
 def _version(release: Release, store: Store) -> str | None:

@@ -191,7 +191,10 @@ def _write(path: Path, unfinished: Path, content: bytes, mode: int) -> None:
 
 
 def _refuse_what_is_in_the_way(found: Plan) -> None:
-    there = list(_in_the_way(found))
+    try:
+        there = list(_in_the_way(found))
+    except OSError as refused:
+        raise HostError(f"{refused.filename} cannot be looked at: {refused.strerror}") from refused
     if there:
         more = f"; and {len(there) - _LONGEST} more" if len(there) > _LONGEST else ""
         raise OperatorError(f"this host is not empty: {'; '.join(there[:_LONGEST])}{more}")

@@ -72,7 +72,7 @@ def understood(text: bytes, path: str) -> Heritage:
         raise UnreadableError(f"{path} is of {'a newer' if newer else 'another'} version (format {number!r})")
     try:
         return _heritage(found, next((each["served"] for each in chain([found], whole) if "served" in each), []))
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as odd:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as odd:
         raise UnreadableError(f"{path} is damaged: {odd}") from odd
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _log = structlog.get_logger()
@@ -63,18 +63,11 @@ class History:
 
     def entries(self, limit: int) -> list[dict[str, Any]]:
         """The newest `limit` entries, oldest first. A line that a crash cut short is passed over."""
-        found: list[dict[str, Any]] = []
-        for line in self._lines()[-2 * limit - _LATE :]:
-            entry = _parsed(line)
-            if entry is not None and _AMENDS in entry:
-                _amend(found, entry)
-            elif entry is not None:
-                found.append(entry)
-        return found[-limit:]
+        return _entries(self._lines(), limit)
 
     def last_number(self) -> int:
         """The number of the newest handoff, or 0: the next supervisor of the service counts on from it."""
-        return max((entry["handoff"] for entry in self.entries(1) if isinstance(entry.get("handoff"), int)), default=0)
+        return last_number(self._lines())
 
     def _lines(self) -> list[bytes]:
         try:
@@ -94,6 +87,22 @@ class History:
             os.fsync(file.fileno())
         temporary.replace(self._path)
         self._length = len(kept)
+
+
+def last_number(lines: Sequence[bytes]) -> int:
+    """That of a history with these lines."""
+    return max((entry["handoff"] for entry in _entries(lines, 1) if isinstance(entry.get("handoff"), int)), default=0)
+
+
+def _entries(lines: Sequence[bytes], limit: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for line in lines[-2 * limit - _LATE :]:
+        entry = _parsed(line)
+        if entry is not None and _AMENDS in entry:
+            _amend(found, entry)
+        elif entry is not None:
+            found.append(entry)
+    return found[-limit:]
 
 
 def _amend(entries: list[dict[str, Any]], more: dict[str, Any]) -> None:

