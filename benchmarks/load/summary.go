@@ -85,8 +85,10 @@ func (s *summary) print(w io.Writer) { json.NewEncoder(w).Encode(s) }
 func (s *summary) explain(w io.Writer) {
 	fmt.Fprintf(w, "%d requests, %d ok, %d failed %v\n", s.Requests, s.OK, s.Failed, s.Kinds)
 	fmt.Fprintf(w, "%.1f/s asked, %.1f/s answered, versions %v\n", s.RateAsked, s.RateDone, s.Versions)
-	for m, f := range s.ByMode {
-		fmt.Fprintf(w, "%-5s %d ok, %d failed, latency in µs %+v\n", m, f.OK, f.Failed, f.Latency)
+	for _, m := range []mode{modeNew, modeKeep} {
+		if f, ok := s.ByMode[m]; ok {
+			fmt.Fprintf(w, "%-5s %d ok, %d failed, latency in µs %+v\n", m, f.OK, f.Failed, f.Latency)
+		}
 	}
 	fmt.Fprintf(w, "%d connections opened, %d closed idle, %d asked to close\n",
 		s.ConnectionsOpened, s.IdleClosed, s.AskedToClose)

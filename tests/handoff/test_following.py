@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from supervisor.releases.layout import Layout
+from supervisor.releases.seal import destroy
 from tests.harness import builds, proc
 from tests.harness.crashing import injected, needs_strace
 from tests.harness.output import Event
@@ -181,7 +182,7 @@ def test_a_root_that_goes_away_and_comes_back_is_followed(supervisor: Supervisor
     supervisor.configure(service={"directory": str(layout.root)})
     follows(supervisor, "current")
     mark = supervisor.mark()
-    shutil.rmtree(layout.root)
+    destroy(layout.root)
     assert "there is no" in supervisor.event("follow_blind", mark)["reason"]
     put(layout, offer(v2, "2.0.0", name="server"))
     move(layout, "2.0.0")

@@ -1,14 +1,13 @@
 """Listeners that a new configuration adds, changes and removes: with the handoff, and not before."""
 
-import secrets
 import signal
 import socket
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.harness.network import free_ports
 from tests.harness.supervisor import Answer, Supervisor, answer
 from tests.linux.test_listeners import answers
 
@@ -17,18 +16,6 @@ def ask(port: int) -> Answer:
     made = socket.create_connection(("127.0.0.1", port), timeout=10)
     made.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
     return answer(made)
-
-
-def ports(count: int) -> list[int]:
-    """Free ones, all different, and none that the kernel gives to whoever asks for any: they are bound only later."""
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    found: list[int] = []
-    while len(found) < count:
-        with socket.socket() as sock, suppress(OSError):  # taken
-            port = lowest - 1 - secrets.randbelow(lowest // 2)  # `random` gives the worker beside this one the same
-            sock.bind(("127.0.0.1", port))
-            found.append(port)
-    return found
 
 
 def table(name: str, port: int, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - what TOML can say
@@ -42,7 +29,7 @@ def listening(supervisor: Supervisor) -> dict[str, str]:
 @pytest.fixture
 def there(supervisor: Supervisor, v1: Path) -> list[int]:
     """Ports: kept, moved from, gone, moved to, added. The first three are configured, and v1 serves on them."""
-    found = ports(5)
+    found = free_ports(5)
     supervisor.configure(
         listen=[table(name, port) for name, port in zip(("kept", "moved", "gone"), found, strict=False)]
     )

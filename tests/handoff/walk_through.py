@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from pathlib import Path
 
 from tests.harness import proc
 from tests.harness.builds import ROOT
+from tests.harness.network import free_ports
 
 PAGE = ROOT / "docs/walk-through.md"
 _BLOCK = re.compile(r"```sh\n(?P<commands>.*?)```\n(?:\n```\n(?P<printed>.*?)```\n)?", re.DOTALL)
@@ -68,8 +68,7 @@ def walk(*, both: bool = False) -> Walked:
     """Run all of them in a folder of their own. `both`: with the two versions of Go that the page has."""
     site = Path(tempfile.mkdtemp(prefix="g.", dir="/tmp"))  # sockets in it have to have short names
     name = f"walk-{os.getpid()}-{next(_numbers)}"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_ports(1)[0]}"
     names = {'name = "web"': f'name = "{name}"', "/srv/web": f"{site}/web", "127.0.0.1:8080": address}
     names["build/release/"] = f"{site}/release/"
     script = "\n".join(f"{each.commands}\necho; echo '{_MARK}'" for each in steps())

@@ -3,11 +3,12 @@
 import ctypes
 import fcntl
 import os
+import secrets
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,18 @@ class Namespace(Network):
         finally:
             _call("setns", back, _CLONE_NEWNET)
             os.close(back)
+
+
+def free_ports(count: int) -> list[int]:
+    """Free ones, all different, and none that the kernel gives to whoever asks for any: they are bound only later."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
+    while len(found) < count:
+        with socket.socket() as sock, suppress(OSError):  # taken
+            port = lowest - 1 - secrets.randbelow(lowest // 2)  # `random` gives the worker beside this one the same
+            sock.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 def network(*, migrate: bool) -> Network:
