@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -213,7 +214,7 @@ def _manifest(said: Mapping[str, Any]) -> Manifest:
         origin_sha256=None if origin_sha256 is None else hex_digest(origin_sha256),
         uid=typed(int, said["uid"]),
         user=typed(str, said["user"]),
-        added=float(said["added"]),
+        added=_finite(said["added"]),
         checks=tuple(Check(kind=typed(str, each["kind"]), by=typed(str, each["by"])) for each in said["checks"]),
     )
     if found.digest != said["digest"]:
@@ -265,3 +266,10 @@ def typed(kind: type, value: Any) -> Any:  # noqa: ANN401 - of that type
     if type(value) is not kind:
         raise TypeError(f"want {kind.__name__}")
     return value
+
+
+def _finite(said: Any) -> float:  # noqa: ANN401 - what JSON can say
+    number = float(said)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no time")
+    return number

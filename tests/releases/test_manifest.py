@@ -95,6 +95,13 @@ def test_one_that_is_nested_without_end(text: bytes) -> None:
         from_json(text)
 
 
+@pytest.mark.parametrize("added", ["Infinity", "NaN", "1" * 400])
+def test_a_time_that_is_none(added: str) -> None:
+    made = Manifest(version="v1", items=(), origin="/o", origin_sha256=None, uid=0, user="u", added=7.5, checks=())
+    with pytest.raises(ManifestError, match="damaged"):
+        from_json(to_json(made).replace(b"7.5", added.encode()))
+
+
 def test_one_that_names_a_file_twice() -> None:
     twice = Item(path="a", sha256="0" * 64)
     manifest = Manifest(
