@@ -25,7 +25,7 @@ def rehearse(source: Source) -> int:
         heritage.read(state_dir(settings.service, settings.state_dir))
     except heritage.UnreadableError as odd:
         raise HostError(str(odd)) from odd
-    if settings.follow != "off":
+    if settings.follow is not None:
         import_module("supervisor.daemon_following")
     return 0
 

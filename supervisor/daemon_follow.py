@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from supervisor.daemon_following import Following
     from supervisor.engine.loop import Engine, Step
 
-_OFF = "off"
-
 
 class Follow:
     """Switches it on and off, as the configuration says by now."""
@@ -28,7 +26,7 @@ class Follow:
         `recalled`: the service has begun with another release than `current` leads to, for that is in quarantine.
         """
         store = settings.launch.store
-        wanted = None if store is None or settings.follow == _OFF else (settings.follow, store.root)
+        wanted = None if store is None or settings.follow is None else (settings.follow, store.root)
         if wanted == self._configured:
             return
         self._configured = wanted

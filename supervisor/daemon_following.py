@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from supervisor.core import events
+from supervisor.core.following import CURRENT, PATCH, Noted, Sight, beginning, is_free, looked
 from supervisor.core.model import Request
+from supervisor.core.numbering import number
 from supervisor.core.pointing import FOLLOW
 from supervisor.daemon_watching import Watching
 from supervisor.errors import HostError
-from supervisor.releases.following import CURRENT, PATCH, Noted, Sight, beginning, is_free, looked
 from supervisor.releases.layout import Layout
 from supervisor.releases.manifest import NAME as MANIFEST
-from supervisor.releases.numbering import number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ class Following:
         self._follow = follow
         self._root = root
         self._layout = Layout(root)
-        self._noted = beginning(engine.state, self._current_alone()) if recalled else Noted()
+        self._noted = beginning(engine.state, self._current()) if recalled else Noted()
         self._fault: str | None = None
         self._watching: Watching | None = None
         self._claimed: int | None = None
@@ -117,11 +117,11 @@ class Following:
         sealed = tuple(name for name in names if _has_manifest(layout.folder(name)))
         return Sight(root=self._root, current=layout.current(), movable=layout.may_point(), sealed=sealed)
 
-    def _current_alone(self) -> Sight:
-        """Enough of it to begin with. Raises nothing."""
+    def _current(self) -> str | None:
+        """Enough to begin with. Raises nothing: what cannot be seen is told at the first look."""
         with suppress(OSError):
-            return Sight(root=self._root, current=self._layout.current())
-        return Sight(root=self._root, current=None)
+            return self._layout.current()
+        return None
 
     def _tell(self, fault: str | None) -> None:
         """Once, and not at each look."""

@@ -53,7 +53,7 @@ def _settings(configuration: Configuration) -> Settings:
         launch=configuration.launch(),
         policy=configuration.policy(),
         clearance=configuration.clearance(),
-        follow=configuration.releases.follow,
+        follow=configuration.releases.followed(),
     )
 
 

@@ -57,6 +57,10 @@ class ReleasesTable(BaseModel):
                 f"want it to be such as {current}/server"
             )
 
+    def followed(self) -> str | None:
+        """What begins an upgrade by itself, as the daemon keeps it."""
+        return None if self.follow == "off" else self.follow
+
     def store(self) -> Store | None:
         """As the core keeps it."""
         if self.root is None:

@@ -28,8 +28,8 @@ class Settings:
     launch: Launch
     policy: Policy
     clearance: Clearance
-    follow: str = "off"
-    """What begins an upgrade by itself: current, patch or off (`releases.following`)."""
+    follow: str | None = None
+    """What begins an upgrade by itself: current or patch; None: nothing does (`core.following`)."""
 
 
 _KIND = ""

@@ -18,7 +18,7 @@ from supervisor.core.model import Ask
 from supervisor.core.outcome import Result
 
 FOLLOW: Final = "follow"
-"""The way of an upgrade that a change in the store has asked for (`releases.following`)."""
+"""The way of an upgrade that a change in the store has asked for (`following`)."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.errors import HostError, OperatorError, ReleaseError
+from supervisor.releases import layout as layouts
 from supervisor.releases import prune, seal
 from supervisor.releases.layout import Layout
 from supervisor.releases.manifest import NAME, read
@@ -277,3 +278,20 @@ def test_a_manifest_that_was_forged_is_no_manifest(layout: Layout, program: Path
     path.write_text(json.dumps(said))
     with pytest.raises(ReleaseError, match="digest is not that of what it lists"):
         read(layout.folder("v1"))
+
+
+def test_one_root_is_followed_by_one(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+    first = layout.claim()
+    with pytest.raises(HostError, match=rf"is followed by another service \(pid {os.getpid()}\)"):
+        layout.claim()
+    os.close(first)
+    os.close(layout.claim())
+
+
+def test_a_version_that_goes_while_they_are_listed_is_none(tmp_path: Path) -> None:
+    (tmp_path / "v1").mkdir()
+    with os.scandir(tmp_path) as entries:
+        (entry,) = entries
+        (tmp_path / "v1").rmdir()
+        assert layouts._made(entry) == 0

@@ -8,14 +8,14 @@ nothing is wished for, as whatever is there by then is found at the end.
 `current`: it asks for an upgrade if it leads to another version than serves, and has not led there when it was looked
 at before. gapless itself moves it too, but always to who serves, which asks for nothing. What a handoff has read
 counts as looked at: if that fails and `current` cannot be put back, it is not tried again. After a commit it counts to
-have led to the new version, if gapless may move it. A supervisor that follows
-another begins with that, and so finds what a person has moved in between; one that begins anew begins with the
-`current` that it finds, which is what it has started.
+have led to the new version, if gapless may move it. A supervisor that follows another begins with that, and so finds
+what a person has moved in between; one that begins anew begins with the `current` that it finds, which is what it has
+started.
 
 `patch`: the newest of the sealed versions that keeps the major and minor number of who serves is asked for, if it is
 newer than all of these that have ever been tried: whoever serves or has served (and was gone back from, by whomever),
-and whoever an upgrade failed to (`Record.failed`). So each is asked for once, also by the next supervisor,
-and never one that is older than what was tried already.
+and whoever an upgrade failed to (`Record.failed`). So each is asked for once, also by the next supervisor, and never
+one that is older than what was tried already.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from supervisor.core.model import ANYWHERE, Mode
+from supervisor.core.numbering import number
 from supervisor.core.outcome import Result
-from supervisor.releases.numbering import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from supervisor.core.model import Release, State
-    from supervisor.releases.numbering import Number
+    from supervisor.core.numbering import Number
 
-OFF, CURRENT, PATCH = "off", "current", "patch"
+CURRENT, PATCH = "current", "patch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +67,9 @@ class Wish:
     """None: what `current` leads to when the request is read."""
 
 
-def beginning(state: State, sight: Sight) -> Noted:
-    """What is there already is no wish."""
-    return Noted(current=sight.current, handoff=state.concluded.handoff if state.concluded else 0)
+def beginning(state: State, current: str | None) -> Noted:
+    """Where `current` leads already is no wish."""
+    return Noted(current=current, handoff=state.concluded.handoff if state.concluded else 0)
 
 
 def is_free(state: State) -> bool:

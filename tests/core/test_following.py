@@ -1,9 +1,7 @@
 """What a store asks for, decided from what is there alone: numbers of versions, and each order of what may happen."""
 
 import itertools
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,16 +10,14 @@ from hypothesis import strategies as st
 from supervisor.core import events
 from supervisor.core.effects import Point
 from supervisor.core.ending import Exit
+from supervisor.core.following import CURRENT, PATCH, Noted, Sight, looked
 from supervisor.core.launch import Launch, Store
 from supervisor.core.model import ANYWHERE, Ask, Failure, Handoff, Phase, Process, Reason, Release, Request, Role, State
+from supervisor.core.numbering import number
 from supervisor.core.pointing import FOLLOW
 from supervisor.core.policy import Policy
 from supervisor.core.recovery import begun_anew
 from supervisor.core.step import step
-from supervisor.errors import HostError
-from supervisor.releases.following import CURRENT, PATCH, Noted, Sight, looked
-from supervisor.releases.layout import Layout
-from supervisor.releases.numbering import number
 
 ROOT = "/srv/web"
 PARTS = st.integers(0, 10**30)
@@ -47,6 +43,9 @@ def test_numbers_are_ordered_as_semver_has_it() -> None:
         "1.2.3-",
         "1.2.3-01",
         "1.2.3-a..b",
+        "1.2.3+",
+        "1.2.3+a..b",
+        "1.2.3-a_b",
         "V1.2.3",
         "1.2.3~1",
         "1.2.3\n",
@@ -324,12 +323,3 @@ def test_what_is_moved_back_while_nobody_looks_is_a_wish() -> None:
     world.current = FIRST
     world.replaced()
     assert world.asked == [FIRST]
-
-
-def test_one_root_is_followed_by_one(tmp_path: Path) -> None:
-    layout = Layout(str(tmp_path))
-    first = layout.claim()
-    with pytest.raises(HostError, match=rf"is followed by another service \(pid {os.getpid()}\)"):
-        layout.claim()
-    os.close(first)
-    os.close(layout.claim())

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-_PART = r"(?:0|[1-9][0-9]*)"
-_FORM = re.compile(
-    rf"v?({_PART})\.({_PART})\.({_PART})"
-    rf"(?:-((?:{_PART}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:{_PART}|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*))?"
-    r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?",
-    re.ASCII,
-)
 _RELEASE = ((2, 0, ""),)
 """The rank of what is no pre-release: above all that are some of the same version."""
 
@@ -34,12 +26,25 @@ class Number:
 
 def number(name: str) -> Number | None:
     """What the name of a version says; None if it is not of that form."""
-    found = _FORM.fullmatch(name)
-    if found is None:
+    rest, built, build = name.removeprefix("v").partition("+")
+    plain, dash, before = rest.partition("-")
+    parts, words = plain.split("."), before.split(".") if dash else []
+    if len(parts) != len(("major", "minor", "patch")) or not all(map(_is_number, parts)):
         return None
-    major, minor, patch, before = found.groups()
-    rank = _RELEASE if before is None else tuple(map(_ranked, before.split(".")))
-    return Number(int(major), int(minor), int(patch), rank)
+    if not all(_is_number(each) if each.isdigit() else _is_word(each) for each in words):
+        return None
+    if built and not all(map(_is_word, build.split("."))):
+        return None
+    major, minor, patch = map(int, parts)
+    return Number(major, minor, patch, tuple(map(_ranked, words)) if words else _RELEASE)
+
+
+def _is_number(part: str) -> bool:
+    return part.isascii() and part.isdigit() and (part == "0" or not part.startswith("0"))
+
+
+def _is_word(part: str) -> bool:
+    return part.isascii() and part.replace("-", "x").isalnum()
 
 
 def _ranked(part: str) -> tuple[int, int, str]:
