@@ -18,7 +18,6 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from supervisor import __version__
@@ -41,6 +40,7 @@ from supervisor.releases.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import BinaryIO
 
     from supervisor.core.launch import Store
@@ -293,14 +293,21 @@ def _verified(place: Place, name: str) -> Manifest:
 
 def _to_stream(made: Backup, held: dict[str, bytes], place: Place) -> Saved:
     """By way of a file without a name, for what nobody could restore is to be found out now."""
-    place.layout.backups.mkdir(mode=0o755, exist_ok=True)
-    with tempfile.TemporaryFile(dir=place.layout.backups, buffering=0) as file:
-        digest = backup.write(cast("BinaryIO", file), made, held, place.layout, packed=True)
-        size = file.tell()
-        restore.examine(cast("BinaryIO", file), Path("the backup"), restore.Proof())
-        file.seek(0)
-        shutil.copyfileobj(file, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+    folder = place.layout.backups
+    try:
+        folder.mkdir(mode=0o755, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as unnamed:
+            file = cast("BinaryIO", unnamed)
+            digest = backup.write(file, made, held, place.layout, packed=True)
+            size = file.tell()
+            _check_kept(file, folder / "backup", digest)
+            file.seek(0)
+            shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as refused:
+        raise HostError(f"the backup cannot be written, by way of {folder}: {refused.strerror}") from refused
     return Saved(file=None, sha256=digest, size=size, manifest=made, swept=(), lacks=())
 
 
@@ -321,10 +328,8 @@ def _to_file(made: Backup, held: dict[str, bytes], place: Place, to: Path | None
             digest = backup.write(file, made, held, place.layout, packed=to.suffix != ".tar")
             file.flush()
             os.fsync(file.fileno())
-            read = restore.examine(cast("BinaryIO", file.raw), to, restore.Proof())
+            _check_kept(cast("BinaryIO", file.raw), to, digest)
             size = os.fstat(file.fileno()).st_size
-        if read.sha256 != digest:
-            raise HostError(f"{new.parent} does not keep what is written to it: look at its disk")
         new.rename(to)
         sync_folder(to.parent)
     except OSError as refused:
@@ -333,3 +338,9 @@ def _to_file(made: Backup, held: dict[str, bytes], place: Place, to: Path | None
         with suppress(FileNotFoundError):
             new.unlink()
     return Saved(file=str(to), sha256=digest, size=size, manifest=made, swept=(), lacks=())
+
+
+def _check_kept(file: BinaryIO, path: Path, digest: str) -> None:
+    """Read what was written as who restores it would. Raises OperatorError, HostError or OSError."""
+    if restore.examine(file, path, restore.Proof()).sha256 != digest:
+        raise HostError(f"{path.parent} does not keep what is written to it: look at its disk")

@@ -201,7 +201,7 @@ def _refuse_what_is_in_the_way(found: Plan) -> None:
 
 
 def _refuse_what_cannot_be_written(found: Plan) -> None:
-    """Each folder that something goes to, or the one that it is to be made in. Raises OperatorError."""
+    """Each folder that something goes to, or the one that it is to be made in. Raises HostError."""
     for folder in (found.place.layout.root, found.place.state, found.config.parent):
         there = next(each for each in (folder, *folder.parents) if os.path.isdir(each))  # noqa: PTH112 - Path.is_dir raises EACCES
         if not os.access(there, os.W_OK | os.X_OK):

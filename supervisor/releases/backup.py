@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from supervisor.errors import OperatorError, ReleaseError
 from supervisor.releases.layout import check_version
-from supervisor.releases.manifest import LARGEST, Item, check_link, check_path, hex_digest, octal, shown, typed
+from supervisor.releases.manifest import LARGEST, Item, check_link, check_path, hex_digest, octal, seconds, shown, typed
 from supervisor.releases.manifest import NAME as MANIFEST
 
 if TYPE_CHECKING:
@@ -47,8 +47,6 @@ _KINDS = {"file": tarfile.REGTYPE, "folder": tarfile.DIRTYPE, "link": tarfile.SY
 _MODES = 0o777
 _MOST = 4_000_000
 """Of each sign that makes a value of JSON: a few for each of a million members."""
-_LATEST = 1e11
-"""Seconds since 1970: some thousand years."""
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _LEVEL = 6
 """Of gzip: what it takes and what it saves are about even."""
@@ -178,7 +176,7 @@ def _backup(said: Mapping[str, Any]) -> Backup:
         gapless=typed(str, said["gapless"]),
         service=typed(str, said["service"]),
         host=typed(str, said["host"]),
-        made=_time(said["made"]),
+        made=seconds(said["made"]),
         uid=typed(int, said["uid"]),
         user=typed(str, said["user"]),
         config=_full_path(said["config"]),
@@ -188,13 +186,6 @@ def _backup(said: Mapping[str, Any]) -> Backup:
         refers=tuple(_full_path(each) for each in said["refers"]),
         members=members,
     )
-
-
-def _time(said: object) -> float:
-    seconds = float(said) if isinstance(said, (int, float)) else -1.0
-    if not 0.0 <= seconds < _LATEST:
-        raise ValueError(f"{shown(repr(said))} is no time")
-    return seconds
 
 
 def is_user(name: str) -> bool:

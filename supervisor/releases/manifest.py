@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ FORMAT = 1
 
 LARGEST = 64 << 20
 """Bytes of a manifest: a file in it takes some 200."""
+_LATEST = 1e11
+"""Seconds since 1970: some thousand years."""
 LONGEST_PATH = 1024
 """Bytes of a path within a version."""
 _LONGEST_NAME = 255
@@ -214,7 +215,7 @@ def _manifest(said: Mapping[str, Any]) -> Manifest:
         origin_sha256=None if origin_sha256 is None else hex_digest(origin_sha256),
         uid=typed(int, said["uid"]),
         user=typed(str, said["user"]),
-        added=_finite(said["added"]),
+        added=seconds(said["added"]),
         checks=tuple(Check(kind=typed(str, each["kind"]), by=typed(str, each["by"])) for each in said["checks"]),
     )
     if found.digest != said["digest"]:
@@ -268,8 +269,9 @@ def typed(kind: type, value: Any) -> Any:  # noqa: ANN401 - of that type
     return value
 
 
-def _finite(said: Any) -> float:  # noqa: ANN401 - what JSON can say
-    number = float(said)
-    if not math.isfinite(number):
-        raise ValueError(f"{number} is no time")
+def seconds(said: object) -> float:
+    """A time since 1970. Raises ValueError for anything else: JSON of Python's has Infinity, too."""
+    number = float(said) if isinstance(said, (int, float)) else -1.0
+    if not 0.0 <= number < _LATEST:
+        raise ValueError(f"{shown(repr(said))} is no time")
     return number

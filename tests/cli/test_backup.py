@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import pwd
 import subprocess
 import tarfile
 
@@ -54,7 +56,9 @@ def test_to_standard_output(host: Host) -> None:
     assert saved.stderr.startswith(b"written: to standard output")
     (host.folder / "t.tar.gz").write_bytes(saved.stdout)
     checked = gapless("restore", "--check", "--json", str(host.folder / "t.tar.gz"))
-    assert json.loads(checked.stdout)["versions"] == ["v2"]
+    told = json.loads(checked.stdout)
+    assert (told["versions"], told["was_current"], told["swept"]) == (["v2"], "v2", [])
+    assert told["owner"] == pwd.getpwuid(os.getuid()).pw_name
 
 
 @needs_gpg
@@ -77,7 +81,8 @@ def test_failures_are_one_line(host: Host, capsys: Capture) -> None:
     nowhere = str(host.folder / "none/t.tar.gz")
     assert f"{nowhere} cannot be written: No such file or directory" in said(capsys, 1, *words, nowhere)
     assert "cannot be read" in said(capsys, 1, "restore", str(host.folder / "none"))
-    assert "say --signature with what" in said(capsys, 2, "restore", "x", "--key", "/k")
+    for words_of_keys in (("--key", "/k"), ("--keyring", "/k")):
+        assert "say --signature with what" in said(capsys, 2, "restore", "x", *words_of_keys)
     assert "restore asks no supervisor" in said(capsys, 2, "restore", "--service", "t", "x")
     file = host.save()
     host.configure("keep = 1\n")

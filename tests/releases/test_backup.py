@@ -564,6 +564,15 @@ def test_state_that_is_no_file_is_not_followed(host: Host) -> None:
         host.save()
 
 
+def test_what_cannot_be_written_is_told_before_anything_is(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To root all may be written, so that the kernel's answer is made up."""
+    file = host.save()
+    host.lose()
+    (host.folder / "etc").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != host.folder / "etc")
+    assert f"{host.folder}/etc cannot be written to by you" in refused(file, host)
+
+
 def test_an_owner_with_an_odd_name_is_told_by_number(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     odd = replace_name(pwd.getpwuid(os.getuid()), "CORP\\web")
     monkeypatch.setattr(pwd, "getpwuid", lambda _: odd)
