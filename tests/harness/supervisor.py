@@ -107,14 +107,16 @@ class Supervisor:
         new.replace(self.current)
 
     def configure(self, **tables: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
-        """Change keys, table by table; None takes one out. The file is written."""
+        """Change keys, table by table; None takes one out. The file is exchanged: a HUP may be reading it."""
         for table, change in tables.items():
             if isinstance(change, Mapping):
                 merged = {**self.tables.get(table, {}), **change}
                 self.tables[table] = {key: value for key, value in merged.items() if value is not None}
             else:
                 self.tables[table] = list(change)
-        self.path.write_text(_toml(self.tables))
+        new = self.path.with_suffix(".new")
+        new.write_text(_toml(self.tables))
+        new.replace(self.path)
 
     def spawn(self, environment: Mapping[str, str] | None = None, says: IO[bytes] | None = None) -> None:
         """Start it, and wait for nothing. It is handed what `handed` has, by name. `says`: to where it writes."""
