@@ -26,15 +26,17 @@ class Explored:
 
     worlds: tuple[World, ...]
     steps: int
+    near: tuple[World, ...]
+    """The first of these worlds, to the depth that was asked for."""
     changes: tuple[tuple[World, Event, World], ...]
-    """The first of these steps, to the depth that was asked for: before, what happened, after, with its times."""
+    """The first of these steps, likewise: before, what happened, after, with its times."""
 
 
-def explore(start: World, *, depth: int, bounds: Bounds, judge: Judge | None = None, changes_to: int = 0) -> Explored:
+def explore(start: World, *, depth: int, bounds: Bounds, judge: Judge | None = None, near: int = 0) -> Explored:
     """Walk every order of at most `depth` events, breadth first, so that what breaks is shown at its shortest."""
     start = start.timeless()
     came_from: dict[World, tuple[World, Event] | None] = {start: None}
-    edge, steps = [start], 0
+    edge, steps, met = [start], 0, 1
     changes: list[tuple[World, Event, World]] = []
     for at in range(depth):
         following: list[World] = []
@@ -42,14 +44,17 @@ def explore(start: World, *, depth: int, bounds: Bounds, judge: Judge | None = N
             for event in world.possible(bounds):
                 steps += 1
                 changed = _take(world, event, came_from, judge)
-                if at < changes_to:
+                if at < near:
                     changes.append((world, event, changed))
                 after = changed.timeless()
                 if after not in came_from:
                     came_from[after] = (world, event)
                     following.append(after)
         edge = following
-    return Explored(tuple(came_from), steps, tuple(changes))
+        if at < near:
+            met = len(came_from)
+    worlds = tuple(came_from)
+    return Explored(worlds, steps, worlds[:met], tuple(changes))
 
 
 def _take(world: World, event: Event, came_from: dict[World, tuple[World, Event] | None], judge: Judge | None) -> World:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from tests.core.world import World
 
-pytestmark = pytest.mark.xdist_group("explorations")
-
 DEPTH = 3
 HELD = Quarantined(release=RELEASES[1], because="it fails", since=0.0, until=None)
 
