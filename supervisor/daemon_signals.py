@@ -22,6 +22,21 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 
 
+def heed(loop: asyncio.AbstractEventLoop, number: signal.Signals, does: Callable[..., object], *given: object) -> None:
+    """Call it on the loop, once each time that the signal is delivered. On the main thread.
+
+    uvloop's own `add_signal_handler` does it twice if the signal comes while another is being read (`_invoke_signals`
+    in its loop.pyx takes it from what Python tells and, later, from the pipe), and a second TERM kills. That it is
+    woken up by any signal is all that is needed of it here.
+    """
+
+    def came(*_: object) -> None:
+        if not loop.is_closed():  # at the very end there is nothing left to do
+            loop.call_soon_threadsafe(does, *given)
+
+    signal.signal(number, came)
+
+
 class Signals:
     """Heeds them on one loop."""
 
@@ -48,10 +63,9 @@ class Signals:
             signal.SIGQUIT: self._leave,
             signal.SIGUSR2: self._replace,
         }.items():
-            loop.add_signal_handler(number, self._came, number, does)
-        # uvloop keeps SIGCHLD to itself (add_signal_handler refuses it), and does not use it as long as nothing is
-        # started through it.
-        signal.signal(signal.SIGCHLD, lambda *_: loop.call_soon_threadsafe(self._reap))
+            heed(loop, number, self._came, number, does)
+        # uvloop keeps SIGCHLD to itself, and does not use it as long as nothing is started through it.
+        heed(loop, signal.SIGCHLD, self._reap)
 
     def _came(self, number: signal.Signals, does: Callable[[signal.Signals], None]) -> None:
         self._accounts.signal(number.name)

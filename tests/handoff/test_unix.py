@@ -194,5 +194,5 @@ def test_a_server_that_removes_the_path_at_its_end(supervisor: Supervisor, v2: P
     assert get(path).version == "v2"
     os.kill(old, signal.SIGUSR1)
     supervisor.event("generation_ended", generation=1)
-    assert supervisor.stop() == 0
+    assert supervisor.stop() == 0, supervisor.output.tail()
     assert sockets(supervisor) == []
