@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -55,9 +56,15 @@ def spread(state: State) -> State:
     return replace(state, generations=generations, handoff=handoff, replace_at=later)
 
 
+@functools.cache
+def met(start: Start) -> tuple[World, ...]:
+    return explore(start.world(), depth=DEPTH, bounds=start.bounds).worlds
+
+
+@pytest.mark.xdist_group("explanations")
 @pytest.mark.parametrize("start", STARTS, ids=lambda start: start.name)
 def test_every_state_explains_itself_and_names_every_deadline(start: Start) -> None:
-    for world in explore(start.world(), depth=DEPTH, bounds=start.bounds).worlds:
+    for world in met(start):
         state = spread(world.state)
         told = explain(state, CLOCK, {})
         assert told
@@ -74,13 +81,11 @@ def test_every_state_explains_itself_and_names_every_deadline(start: Start) -> N
         assert len({each.what for each in told}) == len(told), told
 
 
+@pytest.mark.xdist_group("explanations")
 def test_the_exploration_meets_whatever_can_be_told() -> None:
     """Or the test above would show less than it says."""
     found = {
-        each.what.split()[0]
-        for start in STARTS
-        for world in explore(start.world(), depth=DEPTH, bounds=start.bounds).worlds
-        for each in explain(world.state, CLOCK, {})
+        each.what.split()[0] for start in STARTS for world in met(start) for each in explain(world.state, CLOCK, {})
     }
     assert found == {"service", "handoff", "request", "generation"}
 

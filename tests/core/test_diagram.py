@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from supervisor.core.model import Life, Phase
 from tests.core.diagram import PAGE, handoff_diagram, life_diagram, with_diagrams
+
+pytestmark = pytest.mark.xdist_group("diagrams")
+"""In one worker, so that they are drawn once."""
 
 
 def test_the_page_shows_the_tables_as_they_are() -> None:

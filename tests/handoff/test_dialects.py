@@ -154,6 +154,7 @@ def test_words_of_the_command_and_a_standard_input(supervisor: Supervisor) -> No
         service={"command": [str(supervisor.current), *words], "stdin": "admin"},
         listen=[{"name": name, "address": "127.0.0.1:0"} for name in ("http", "admin")],
         ready={"probe": False},
+        drain={"timeout": "1s"},  # nobody ever accepts what comes for `admin`
     )
     supervisor.start(script(supervisor, "keeper", KEEPER.format(python=sys.executable)))
     supervisor.upgrade()
