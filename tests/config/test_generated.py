@@ -12,7 +12,7 @@ from supervisor.core.policy import Policy, restart_after
 from supervisor.errors import ConfigurationError
 from tests.config.generated import ANYTHING, RIGHT, spoilt
 
-MANY = settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 
 EXAMPLE = """
 [service]
@@ -66,7 +66,7 @@ def test_right_ones(data: dict[str, Any]) -> None:
         )
 
 
-@settings(MANY, max_examples=150)
+@settings(MANY, max_examples=300)
 @given(spoilt())
 def test_spoilt_ones(several: list[dict[str, Any]]) -> None:
     for data in several:
@@ -76,7 +76,7 @@ def test_spoilt_ones(several: list[dict[str, Any]]) -> None:
             tell(refused, "test: ")
 
 
-@MANY
+@settings(MANY, max_examples=1000)
 @given(st.dictionaries(st.text(max_size=10) | st.sampled_from(["service", "listen"]), ANYTHING, max_size=4))
 @example({"[key]": []})
 def test_anything(data: dict[str, Any]) -> None:
@@ -86,7 +86,7 @@ def test_anything(data: dict[str, Any]) -> None:
         tell(refused, "test: ")
 
 
-@MANY
+@settings(MANY, max_examples=1000)
 @given(st.data())
 def test_files(tmp_path_factory: Any, data: st.DataObject) -> None:  # noqa: ANN401 - pytest keeps its type to itself
     path = Path(tmp_path_factory.getbasetemp()) / "generated.toml"
