@@ -15,7 +15,7 @@ ENOUGH = 17_000
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize(
     ("probation", "upgrades", "rate"),
-    [("0s", 60, 1500), ("200ms", 15, 1500), ("5s", 2, 1500)],
+    [("0s", 60, 1500), ("200ms", 30, 1500), ("5s", 2, 1500)],
     ids=["no-probation", "short", "5s"],
 )
 def test_no_request_is_lost(
