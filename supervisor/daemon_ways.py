@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from supervisor.readiness.http import Door
 
 _log = structlog.get_logger()
+
+_UNTIL_DIGESTED = 0.25
+"""Seconds that a server has for its start before all of its file is read, which would be in the way of that."""
 
 _SPARE = 1.0
 """Seconds that a deadline is kept away from what ends by itself before it."""
@@ -156,9 +160,16 @@ class Ways:
         assert isinstance(instance.channel, Channel)  # noqa: S101 - made by _open_channel
         terms = _terms(watch, missed=instance.channel.may_have_missed or self._may_miss_a_message(instance))
 
+        spoke_at: float | None = None
+
         def spoke(how: str) -> None:
+            nonlocal spoke_at
+            now = self._engine.now()
             probe.trust()
-            self._engine.post(events.Spoke(at=self._engine.now(), **about, how=how))
+            if watch.warm_up is None and (not terms.probe_after_word or probe.look()):
+                spoke_at = now  # it is ready with that, and a step for each would be twice the time until it serves
+                return
+            self._engine.post(events.Spoke(at=now, **about, how=how))
 
         def owns(inode: int) -> bool:
             return any(process.holds_socket(pid, frozenset((inode,))) for pid in self._instances.pids(watch.generation))
@@ -176,7 +187,7 @@ class Ways:
             mend(self._listeners)
         if watch.warm_up is not None:
             await self._warm_up(watch, watch.warm_up)
-        return events.Ready(at=self._engine.now(), **about, how=how)
+        return events.Ready(at=self._engine.now(), **about, how=how, spoke_at=spoke_at)
 
     def _may_miss_a_message(self, instance: Instance) -> bool:
         """What is sent to NOTIFY_SOCKET while no supervisor lives is lost; a generation before it has spoken so."""
@@ -212,6 +223,7 @@ class Ways:
 
     async def _digest(self, watch: due.DigestFile) -> events.Event:
         try:
+            await asyncio.sleep(_UNTIL_DIGESTED)
             found = await in_thread(_digest_of, watch.release)
         except (OSError, RuntimeError) as refused:  # RuntimeError: the host has no thread for us (RLIMIT_NPROC)
             _log.warning("digest_failed", release=watch.id, reason=str(refused))

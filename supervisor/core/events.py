@@ -172,6 +172,8 @@ class Ready(GenerationEvent):
     """It has shown that it can serve."""
 
     how: str
+    spoke_at: float | None = None
+    """When it said so, where it had also shown it by then: the same as Spoke at that time and this at its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

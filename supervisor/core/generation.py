@@ -154,8 +154,12 @@ def _died(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
 
 def _spoke(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
     assert isinstance(event, events.Spoke)
-    turn.put(replace(generation, spoke=event.how, spoke_at=event.at))
+    _has_spoken(turn, generation, event.how, event.at)
+
+
+def _has_spoken(turn: Turn, generation: Generation, how: str, at: float) -> Generation:
     turn.state = replace(turn.state, spoken=True)
+    return turn.put(replace(generation, spoke=how, spoke_at=at))
 
 
 def _seen(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
@@ -164,7 +168,9 @@ def _seen(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
 
 
 def _ready(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
-    del event
+    assert isinstance(event, events.Ready)
+    if event.spoke_at is not None:
+        generation = _has_spoken(turn, generation, event.how, event.spoke_at)
     generation = turn.enter(replace(generation, ready_at=turn.at, seen=""), Life.READY)
     if generation.role is Role.DRAINING:
         _drain(turn, generation)

@@ -72,6 +72,8 @@ class Journal:
         self._lines = 0
         self._served: tuple[Served, ...] = ()
         self._served_text = "[]"
+        self._releases: dict[Release, str] = {}
+        """Those in the last line, in JSON."""
         self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._boot = boot_id()
         self._supervisor = {"pid": os.getpid(), "start_ticks": start_ticks(os.getpid())}
@@ -138,7 +140,8 @@ class Journal:
             **self._whereabouts(),
             "state": replace(state, record=replace(state.record, served=())),
         }
-        return _in_words(head, self._served_text if whole or changed else None)
+        line, self._releases = _in_words(head, self._served_text if whole or changed else None, self._releases)
+        return line
 
     def _fail(self, fault: str) -> None:
         if self.fault is None:
@@ -163,17 +166,22 @@ def for_elsewhere(state: State, service: str, epoch: float) -> bytes:
         "pipes": {},
         "state": replace(state, record=replace(state.record, served=())),
     }
-    return _in_words(head, json.dumps(state.record.served, default=plain))
+    return _in_words(head, json.dumps(state.record.served, default=plain), {})[0]
 
 
-def _in_words(head: Mapping[str, Any], served: str | None) -> bytes:
-    """`releases` comes last: what is in it is known when all before it has been put into words."""
+def _in_words(
+    head: Mapping[str, Any], served: str | None, known: Mapping[Release, str]
+) -> tuple[bytes, dict[Release, str]]:
+    """The line, and each of its releases in JSON, as it is `known` from the line before.
+
+    `releases` comes last: what is in it is known when all before it has been put into words.
+    """
     releases: dict[Release, int] = {}
 
     def default(value: object) -> object:
         return releases.setdefault(value, len(releases)) if isinstance(value, Release) else plain(value)
 
     said = json.dumps(head, default=default)
-    table = json.dumps({"releases": list(releases)}, default=plain)
+    texts = {each: known.get(each) or json.dumps(each, default=plain) for each in releases}
     more = "" if served is None else f'"served": {served}, '
-    return f"{said[:-1]}, {more}{table[1:]}\n".encode()
+    return f'{said[:-1]}, {more}"releases": [{", ".join(texts.values())}]}}\n'.encode(), texts

@@ -54,12 +54,13 @@ _WHY_NO_OUTPUT = {
 }
 
 _SHIM = r"""
-read -r LISTEN_PID || exit 125
 {{ printf %s {held} >/proc/self/comm; }} 2>/dev/null
 unset PWD OLDPWD SHLVL
 [ -z "${{WATCHDOG_USEC-}}" ] || export WATCHDOG_PID=$$
+read -r LISTEN_PID || exit 125
 LISTEN_PID=$$ exec "$@" <{stdin}
 """
+"""What can be done before it is let go is done before."""
 
 _EXACT = """
 import fcntl, os, signal, sys
@@ -173,11 +174,12 @@ class Held:
         self._gate = gate
 
     def let_go(self) -> None:
-        """Let it become the server."""
+        """Let it become the server, before we go on: it may have been waiting for the very CPU that we are on."""
         if self._gate >= 0:
             with suppress(BrokenPipeError):
                 os.write(self._gate, b"\n")
         self._close_gate()
+        os.sched_yield()
 
     def settle(self, status: int) -> None:
         """Tell `subprocess` that this child has been reaped, or its next call would wait for the pid again."""

@@ -66,16 +66,19 @@ class Probe:
         """Whether there is a listener that can be probed. With none, `accepted` waits for nothing."""
         return bool(self._knocks)
 
+    def look(self) -> bool:
+        """Whether every listener's connection has been accepted by now. Those that have not been made are."""
+        self._begun = True
+        answered = [each.answered() for each in self._knocks]  # of each: the first that has not must keep none waiting
+        return all(answered)
+
     async def accepted(self) -> None:
         """Wait until every listener's connection has been accepted. Ends only so, or by cancellation.
 
         May be begun again: it then looks quickly at first, as it does when a candidate has just said that it is ready.
         """
-        self._begun = True
-        waiting = list(self._knocks)
         for pause in _pauses():
-            waiting = [each for each in waiting if not each.answered()]
-            if not waiting:
+            if self.look():
                 return
             await asyncio.sleep(pause)
 

@@ -48,7 +48,7 @@ async def ready(channel: Channel, probe: Accepting, terms: Terms, on_word: Calla
     """Wait until the generation can serve; tells by what it was known.
 
     That is how it said so (`pipe`, `notify`, `einhorn`), or else `accept` or `silence`. `on_word` is called when it has
-    said so, before it is probed. Raises ClosedWithoutWordError.
+    said so, before its probe is waited for. Raises ClosedWithoutWordError.
     """
     if terms.method == "accept":
         await (probe.accepted() if probe.possible else asyncio.sleep(SILENCE))

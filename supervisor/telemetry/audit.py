@@ -30,6 +30,9 @@ LARGEST = 4 * 1024 * 1024
 KEPT = 4
 """Files that were put aside: `audit.jsonl.1` is the newest of them."""
 
+_UNTIL_SYNCED = 0.25
+"""Seconds until a line is put on disk: a thread would be in the way of the very command that the line tells of."""
+
 Value = str | int | float | bool | list[int] | None
 
 
@@ -105,6 +108,7 @@ class Audit:
 
     async def _sync(self) -> None:
         while self._unsynced:
+            await asyncio.sleep(_UNTIL_SYNCED)
             self._unsynced = False
             try:
                 await in_thread(self._fsync)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from supervisor.core import events, handoff
+from supervisor.core.due import AwaitReady, watches
 from supervisor.core.fallback import stuck
 from supervisor.core.health import replaced_at
 from supervisor.core.model import Ask, Life, Mode, Phase, Role
@@ -215,6 +216,23 @@ def _misaddressed(world: World, event: events.Event) -> list[events.Event]:
             return [replace(event, handoff=under_way + by) for by in (-1, 1)]
         case _:
             return []
+
+
+@every_start
+def test_to_show_it_with_the_word_is_to_speak_and_then_to_show_it(start: Start) -> None:
+    seen = 0
+    for world in explored(start).near:
+        for watch in watches(world.state):
+            found = world.state.find(watch.generation) if isinstance(watch, AwaitReady) else None
+            if found is None or found.spoke is not None:
+                continue
+            spoke = events.Spoke(at=1.0, generation=found.number, run=found.run, how="pipe")
+            ready = events.Ready(at=2.0, generation=found.number, run=found.run, how="pipe")
+            spoken, first = step(world.state, spoke)
+            apart, then = step(spoken, ready)
+            assert step(world.state, replace(ready, spoke_at=1.0)) == (apart, (*first, *then)), f"{found}\nin {world}"
+            seen += 1
+    assert seen
 
 
 # ---- everything ends well if nothing more goes wrong
