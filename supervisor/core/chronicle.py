@@ -82,13 +82,13 @@ def _handoff(before: State, after: State) -> Iterator[Happening]:
 
 def _generation(former: Generation | None, now: Generation, before: State, after: State) -> Iterator[Happening]:
     about: dict[str, Value] = {"generation": now.number, "release": now.release.id}
+    if former is not None and former.spoke is None and now.spoke is not None:
+        yield Happening("generation_spoke", {**about, "how": now.spoke})
     if former is None or (now.life is Life.STARTING and former.life is Life.SPAWNING):
         if now.process is not None:
             yield Happening("generation_started", {**about, "pid": now.process.pid, "run": now.run})
     elif former.life is not now.life:
         yield from _new_life(former, now, before, after)
-    if former is not None and former.spoke is None and now.spoke is not None:
-        yield Happening("generation_spoke", {**about, "how": now.spoke})
     if former is not None and former.role is not now.role:
         yield Happening("generation_role", {**about, "was": former.role, "role": now.role})
     if former is not None and former.process == now.process:

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from supervisor.core import events
 from supervisor.core.chronicle import Happening, chronicle, durations, ready_to_steered
 from supervisor.core.effects import Conclude
 from tests.core import trace
-from tests.core.invariants import watched
+from tests.core.invariants import take, watched
+from tests.core.starts import begun
 from tests.core.test_traces import STORIES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from supervisor.core import effects, events
+    from supervisor.core import effects
     from supervisor.core.outcome import Outcome
     from tests.core.world import World
 
@@ -113,3 +115,12 @@ def test_what_a_phase_follows_from_is_told_before_it(reader: Reader) -> None:
     told = [(each.name, each.fields.get("phase") or each.fields.get("generation")) for each in reader.said]
     assert told.index(("generation_started", 2)) < told.index(("phase", "ready"))
     assert told.index(("generation_ready", 2)) < told.index(("phase", "shift"))
+
+
+def test_a_word_is_told_before_what_follows_from_it() -> None:
+    begins = begun()
+    world = take(begins, next(each for each in begins.answers() if isinstance(each, events.Spawned)))
+    both = events.Ready(at=2.0, generation=1, run=1, how="pipe", spoke_at=1.0)
+    after, wanted = watched(world, both)
+    told = [each.name for each in chronicle(world.state, both, after.state, wanted)]
+    assert told.index("generation_spoke") < told.index("generation_ready")
