@@ -154,12 +154,8 @@ def _died(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
 
 def _spoke(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
     assert isinstance(event, events.Spoke)
-    _has_spoken(turn, generation, event.how, event.at)
-
-
-def _has_spoken(turn: Turn, generation: Generation, how: str, at: float) -> Generation:
+    turn.put(replace(generation, spoke=event.how, spoke_at=event.at))
     turn.state = replace(turn.state, spoken=True)
-    return turn.put(replace(generation, spoke=how, spoke_at=at))
 
 
 def _seen(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
@@ -169,9 +165,12 @@ def _seen(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
 
 def _ready(turn: Turn, generation: Generation, event: GenerationEvent) -> None:
     assert isinstance(event, events.Ready)
+    spoke, spoke_at = generation.spoke, generation.spoke_at
     if event.spoke_at is not None:
-        generation = _has_spoken(turn, generation, event.how, event.spoke_at)
-    generation = turn.enter(replace(generation, ready_at=turn.at, seen=""), Life.READY)
+        spoke, spoke_at = event.how, event.spoke_at
+        turn.state = replace(turn.state, spoken=True)
+    ready = replace(generation, spoke=spoke, spoke_at=spoke_at, ready_at=turn.at, seen="")
+    generation = turn.enter(ready, Life.READY)
     if generation.role is Role.DRAINING:
         _drain(turn, generation)
 
