@@ -69,6 +69,31 @@ def test_it_is_on_disk_a_moment_later(tmp_path: Path, monkeypatch: pytest.Monkey
     assert synced[-1] == (str(path), path.stat().st_size)
 
 
+def test_no_thread_is_in_the_way_of_the_command_that_a_line_tells_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has some turns of the loop: a HUP takes two until the server is started."""
+    threads: list[str] = []
+
+    async def in_thread(does: Callable[[], None]) -> None:
+        threads.append("synced")
+        does()
+
+    monkeypatch.setattr(audit, "in_thread", in_thread)
+
+    async def run() -> None:
+        made = Audit(tmp_path)
+        line(1)(made)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert threads == []
+        assert made._syncing is not None
+        await made._syncing
+        assert threads == ["synced"]
+
+    asyncio.run(run())
+
+
 def test_what_was_there_is_never_changed(tmp_path: Path) -> None:
     path = tmp_path / NAME
     written(tmp_path, line(1))
