@@ -174,6 +174,8 @@ class Ways:
         def owns(inode: int) -> bool:
             return any(process.holds_socket(pid, frozenset((inode,))) for pid in self._instances.pids(watch.generation))
 
+        now = self._engine.now()
+        self._engine.rehearse(events.Ready(at=now, **about, how="pipe", spoke_at=now))
         listeners = [place.listener for place in self._listeners.of(watch.sockets)]
         probe = self._probes[watch.generation] = Probe(listeners, watch.sockets, owns)
         try:

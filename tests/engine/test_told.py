@@ -27,6 +27,31 @@ class Nothing:
         """Not kept."""
 
 
+def test_a_step_that_is_only_rehearsed_changes_nothing_and_is_told_to_nobody() -> None:
+    told: list[Step] = []
+    done: list[str] = []
+
+    class Noting(Nothing):
+        def perform(self, effect: Any) -> None:  # noqa: ANN401 - any effect
+            done.append(f"performed {effect}")
+
+        def write(self, state: State, *, synced: bool) -> None:
+            done.append(f"kept {state}, synced: {synced}")
+
+    async def run() -> None:
+        state = State(policy=Policy())
+        engine = Engine(state, asyncio.get_running_loop(), Noting(), told.append)
+        engine.connect(Noting(), Noting())
+        engine.rehearse(events.Begun(at=1.0, release=RELEASE, policy=Policy()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert engine.state is state
+
+    asyncio.run(run())
+    assert told == []
+    assert done == []
+
+
 def test_a_step_that_cannot_be_told_keeps_no_other_from_being_told() -> None:
     told: list[str] = []
 
