@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
     from supervisor.readiness.http import Door
 
 _log = structlog.get_logger()
-
-_UNTIL_DIGESTED = 0.25
-"""Seconds that a server has for its start before all of its file is read, which would be in the way of that."""
 
 _SPARE = 1.0
 """Seconds that a deadline is kept away from what ends by itself before it."""
@@ -225,7 +221,6 @@ class Ways:
 
     async def _digest(self, watch: due.DigestFile) -> events.Event:
         try:
-            await asyncio.sleep(_UNTIL_DIGESTED)
             found = await in_thread(_digest_of, watch.release)
         except (OSError, RuntimeError) as refused:  # RuntimeError: the host has no thread for us (RLIMIT_NPROC)
             _log.warning("digest_failed", release=watch.id, reason=str(refused))
