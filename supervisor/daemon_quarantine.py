@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import structlog
 
 from supervisor.errors import ReleaseError
 from supervisor.releases.choose import recall_any
-from supervisor.releases.pin import digest
+from supervisor.releases.pin import digest, digest_of
 
 if TYPE_CHECKING:
     from supervisor.core.model import Release
@@ -26,7 +27,7 @@ def instead_of(release: Release, record: Record, at: float) -> tuple[Release, Po
     now and then is more than none.
     """
     release = _known(release)
-    held = record.holds(release)
+    held = _all_known(record).holds(release)
     if held is None:
         return release, None
     why = []
@@ -41,6 +42,15 @@ def instead_of(release: Release, record: Record, at: float) -> tuple[Release, Po
     reason = "; ".join(why) or "no release that served well is known"
     _log.error("quarantine_waived", release=release.id, reason=reason, effect="it is started, or nobody would serve")
     return release, None
+
+
+def _all_known(record: Record) -> Record:
+    """With the digests of those in quarantine: one may have failed too often before its file had been read."""
+    for each in record.quarantine:
+        if each.release.sha256 is None:
+            with suppress(OSError):
+                record = record.digested(each.release.id, digest_of(each.release))
+    return record
 
 
 def _known(release: Release) -> Release:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,7 +19,7 @@ from supervisor.readiness.channel import Channel, ClosedWithoutWordError
 from supervisor.readiness.probe import Probe
 from supervisor.readiness.ready import Terms, ready
 from supervisor.releases.choose import choose, leads_to, recall_any
-from supervisor.releases.pin import digest
+from supervisor.releases.pin import digest, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from supervisor.readiness.http import Door
 
 _log = structlog.get_logger()
+
+_UNTIL_DIGESTED = 0.25
+"""Seconds that a server has for its start before all of its file is read, which would be in the way of that."""
 
 _SPARE = 1.0
 """Seconds that a deadline is kept away from what ends by itself before it."""
@@ -125,7 +128,11 @@ class Ways:
 
     async def _known(self, release: Release) -> Release:
         """With its digest where some are in quarantine: it may be one of them by another name. Raises OSError."""
-        if not self._engine.state.record.quarantine or release.sha256 is not None:
+        held = self._engine.state.record.quarantine
+        for each in held:
+            if each.release.sha256 is None:  # it failed too often before its file had been read
+                self._engine.post(await self._digested(each.release))
+        if not held or release.sha256 is not None:
             return release
         return replace(release, sha256=await in_thread(digest, release.path))
 
@@ -220,12 +227,16 @@ class Ways:
         return Door(listener, watch.sockets, wanted.tls)
 
     async def _digest(self, watch: due.DigestFile) -> events.Event:
+        await asyncio.sleep(_UNTIL_DIGESTED)
+        return await self._digested(watch.release)
+
+    async def _digested(self, release: Release) -> events.Digested:
         try:
-            found = await in_thread(_digest_of, watch.release)
+            found = await in_thread(digest_of, release)
         except (OSError, RuntimeError) as refused:  # RuntimeError: the host has no thread for us (RLIMIT_NPROC)
-            _log.warning("digest_failed", release=watch.id, reason=str(refused))
+            _log.warning("digest_failed", release=release.id, reason=str(refused))
             found = ""
-        return events.Digested(at=self._engine.now(), release=watch.id, sha256=found)
+        return events.Digested(at=self._engine.now(), release=release.id, sha256=found)
 
 
 def _terms(watch: due.AwaitReady, *, missed: bool) -> Terms:
@@ -234,11 +245,3 @@ def _terms(watch: due.AwaitReady, *, missed: bool) -> Terms:
         return Terms(watch.method, probe_after_word=watch.probe, silence_counts=watch.silence_counts)
     method = "auto" if watch.method == "auto" else "accept"
     return Terms(method, probe_after_word=watch.probe, silence_counts=True)
-
-
-def _digest_of(release: Release) -> str:
-    """Empty if another file stands there by now. A device may have another number since. Raises OSError."""
-    found = digest(release.path)
-    now = Path(release.path).stat()
-    same = (now.st_ino, now.st_size, now.st_mtime_ns) == (release.inode, release.size, release.mtime_ns)
-    return found if same else ""

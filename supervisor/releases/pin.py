@@ -71,6 +71,14 @@ def digest(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest_of(release: Release) -> str:
+    """That of a release's file; empty if another stands there by now. Takes a while: for a thread. Raises OSError."""
+    found = digest(release.path)
+    now = Path(release.path).stat()  # a device may have another number since
+    same = (now.st_ino, now.st_size, now.st_mtime_ns) == (release.inode, release.size, release.mtime_ns)
+    return found if same else ""
+
+
 def _find(launch: Launch) -> Path:
     first = launch.argv[0]
     if "/" in first:
