@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from supervisor.core import events
@@ -10,6 +9,7 @@ from supervisor.core.effects import Conclude
 from supervisor.core.model import ANYWHERE, Ask, Failure, Reason
 from supervisor.core.outcome import Outcome, Result
 from supervisor.core.pointing import pointed
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from supervisor.core.events import Event

@@ -20,7 +20,6 @@ restarts go on as ever. If it does not get ready, or somebody aborts, failures a
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from supervisor.core import events, handoff
@@ -28,6 +27,7 @@ from supervisor.core.health import committed, one_failure
 from supervisor.core.model import Ask, Mode, Reason, Request
 from supervisor.core.outcome import Result
 from supervisor.core.record import span
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from supervisor.core.model import Generation, Handoff, State

@@ -25,12 +25,13 @@ The diagram in the documentation is generated from it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from supervisor.core import moves, retreat
 from supervisor.core.model import Handoff, Phase
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

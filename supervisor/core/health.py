@@ -19,13 +19,13 @@ process, there is nothing to be had from that.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from supervisor.core import events, handoff
 from supervisor.core.generation import policy_for
 from supervisor.core.model import Ask, Life, Mode, Reason, Request, Role
 from supervisor.core.policy import ONE_FAILURE, replace_after, well_enough
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from supervisor.core.model import Generation, State

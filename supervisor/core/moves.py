@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from supervisor.core import events, generation
@@ -14,6 +13,7 @@ from supervisor.core.pointing import put_back
 from supervisor.core.policy import STEER_AGAIN, probation_of
 from supervisor.core.record import Served
 from supervisor.core.retreat import go_back
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from supervisor.core.events import Event

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from supervisor.core.launch import Launch
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

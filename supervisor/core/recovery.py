@@ -16,7 +16,7 @@ All of it can be done twice, so a supervisor that dies here is followed by one t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from supervisor.core import events
@@ -29,6 +29,7 @@ from supervisor.core.pointing import pointed, put_back
 from supervisor.core.record import Served
 from supervisor.core.step import step
 from supervisor.core.turn import Turn
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -5,7 +5,6 @@ Never into nothing: nobody who accepts is given up for somebody who does not, un
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from supervisor.core import events, generation
@@ -14,6 +13,7 @@ from supervisor.core.effects import Refuse, Steer
 from supervisor.core.model import Failure, Life, Phase, Reason, Role
 from supervisor.core.outcome import Result
 from supervisor.core.policy import STEER_AGAIN
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from supervisor.core.events import Event

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from supervisor.core.effects import CloseSockets
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from supervisor.core.effects import Effect

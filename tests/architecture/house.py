@@ -42,7 +42,18 @@ NAMELESS = frozenset({"core", "linux", "errors", "__init__"})
 LAZY: dict[str, frozenset[str]] = {"cli": frozenset({"daemon", "releases"})}
 
 CORE_STDLIB = frozenset(
-    {"__future__", "collections", "collections.abc", "dataclasses", "enum", "functools", "itertools", "math", "typing"},
+    {
+        "__future__",
+        "collections",
+        "collections.abc",
+        "dataclasses",
+        "enum",
+        "functools",
+        "itertools",
+        "math",
+        "operator",
+        "typing",
+    },
 )
 CORE_FORBIDDEN_CALLS = frozenset({"__import__", "breakpoint", "compile", "eval", "exec", "input", "open", "print"})
 # Heavy to load, so never part of the daemon at rest.

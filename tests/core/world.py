@@ -8,7 +8,7 @@ effects have been asked for and not yet answered. What must never be true of it 
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from supervisor.core import effects, events
@@ -31,6 +31,7 @@ from supervisor.core.launch import Launch, Store
 from supervisor.core.model import ANYWHERE, Ask, Failure, Process, Reason, Release, Request, State
 from supervisor.core.outcome import Result
 from supervisor.core.policy import HealthProbe, Policy
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
