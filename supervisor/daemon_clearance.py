@@ -25,7 +25,7 @@ from supervisor.linux import identity, names
 from supervisor.linux.errand import Errand, Manner
 from supervisor.linux.inherit import in_thread
 from supervisor.paths import state_dir
-from supervisor.releases.pin import digest
+from supervisor.releases.digest import digest
 from supervisor.releases.preflight import surroundings
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import structlog
 
 from supervisor.errors import ReleaseError
 from supervisor.releases.choose import recall_any
-from supervisor.releases.pin import digest, digest_of
+from supervisor.releases.digest import digest, digest_of
 
 if TYPE_CHECKING:
     from supervisor.core.model import Release

@@ -99,9 +99,10 @@ class Lookout:
         inodes = frozenset(self.listeners.inodes(watch.sockets).values())
         for pause in _pauses(0.01, 1.0):
             mend(self.listeners)
+            await asyncio.sleep(pause)  # at the first it has only just been told to end
             if not any(process.holds_socket(pid, inodes) is not False for pid in self._pids(watch)):
                 break
-            await asyncio.sleep(pause)
+        mend(self.listeners)
         for pause in _AFTERTHOUGHTS if self._have_paths() else ():
             await asyncio.sleep(pause)
             mend(self.listeners)

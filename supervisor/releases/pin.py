@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.core.model import Release
 from supervisor.errors import ReleaseError
+from supervisor.releases.digest import digest
 from supervisor.releases.format import check_format
 
 if TYPE_CHECKING:
@@ -63,20 +64,6 @@ def recall(release: Release) -> Release:
         f"release {release.id} cannot be returned to: {release.path} has changed since it served; "
         "put the old file back, or upgrade to what is there"
     )
-
-
-def digest(path: str) -> str:
-    """The SHA-256 of a file, in hex. Takes a while: for a thread. Raises OSError."""
-    with open(path, "rb") as file:  # noqa: PTH123 - file_digest wants a plain file object
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest_of(release: Release) -> str:
-    """That of a release's file; empty if another stands there by now. Takes a while: for a thread. Raises OSError."""
-    found = digest(release.path)
-    now = Path(release.path).stat()  # a device may have another number since
-    same = (now.st_ino, now.st_size, now.st_mtime_ns) == (release.inode, release.size, release.mtime_ns)
-    return found if same else ""
 
 
 def _find(launch: Launch) -> Path:

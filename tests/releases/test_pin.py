@@ -16,7 +16,8 @@ import pytest
 from supervisor.core.launch import Launch
 from supervisor.core.model import Release
 from supervisor.errors import ReleaseError
-from supervisor.releases.pin import digest, pin, pin_again, recall
+from supervisor.releases.digest import digest
+from supervisor.releases.pin import pin, pin_again, recall
 from tests.harness import builds
 
 TRUE = Path(shutil.which("true") or "/bin/true").resolve()
