@@ -6,7 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from supervisor.linux import inherit, limits, spawn
+from supervisor.linux import inherit, limits, spawn, turns
 
 if TYPE_CHECKING:
     from supervisor.linux.handed import Handed
@@ -31,8 +31,9 @@ class Given(NamedTuple):
 
 
 def take() -> Given:
-    """Take it; whatever else was left open by who started us is closed. Raises HostError."""
+    """Take it, in short turns from now on; what else was left open by who started us is closed. Raises HostError."""
     open_files = limits.raise_open_files()
+    turns.take_short()
     before = inherit.take(os.environ)
     found = _handed(before)
     spawn.close_inherited_fds([each.socket.fileno() for each in found])

@@ -42,7 +42,7 @@ _log = structlog.get_logger()
 _UNTIL_DIGESTED = 0.25
 """Seconds that a server has for its start before all of its file is read, which would be in the way of that."""
 
-_BETWEEN_PIECES = 0.01
+_BETWEEN_PIECES = 0.005
 """Seconds between two pieces of a file that is read while it serves: what takes a processor at one go, clients feel."""
 
 _SPARE = 1.0

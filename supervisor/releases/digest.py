@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from supervisor.core.model import Release
 
-_PIECE = 512 * 1024
-"""Bytes: some 0.4 ms of a processor."""
+_PIECE = 256 * 1024
+"""Bytes: some 0.2 ms of a processor."""
 
 
 def digest(path: str) -> str:
@@ -28,10 +28,10 @@ def digest_of(release: Release) -> str:
 
 def pieces_of(release: Release) -> Iterator[str | None]:
     """`digest_of` in steps: None for each piece that was read, the digest at last. Each is for a thread."""
-    found = hashlib.sha256()
+    found, room = hashlib.sha256(), memoryview(bytearray(_PIECE))
     with open(release.path, "rb", buffering=0) as file:  # noqa: PTH123 - as in `digest`
-        while piece := file.read(_PIECE):
-            found.update(piece)
+        while length := file.readinto(room):
+            found.update(room[:length])
             yield None
     yield _if_same(release, found.hexdigest())
 

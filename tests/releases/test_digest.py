@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from supervisor.core.model import Release
 
-PIECE = 512 * 1024
+PIECE = 256 * 1024
 SCRIPT = b"#!/bin/sh\n"
 
 
