@@ -1,9 +1,9 @@
 """Short turns on a processor for the supervisor, so that its servers' clients do not wait for it.
 
-Who wakes up waits until who runs has had its slice, about 3 ms by default: so long a request waited when it met the few
-milliseconds of work that a handoff is. A thread may ask for a shorter one, and gets as much of the processor as before
-in more pieces (sched_setattr(2), `sched_runtime`; since Linux 6.12, see its Documentation/scheduler/sched-eevdf.rst;
-older ones take no notice).
+Who wakes up waits until who runs has had its slice, by default 0.7 ms for one processor to 2.8 ms for eight and more
+(kernel/sched/fair.c): so long a request waited when it met the few milliseconds of work that a handoff is. A thread may
+ask for a shorter one, and gets as much of the processor as before in more pieces (sched_setattr(2), `sched_runtime`;
+since Linux 6.12, see its Documentation/scheduler/sched-eevdf.rst; older ones take no notice).
 """
 
 from __future__ import annotations

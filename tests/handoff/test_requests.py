@@ -1,7 +1,10 @@
 """What a request may say of itself: on which release it builds, and that it is the same as one before."""
 
 import json
+import os
+import shutil
 import signal
+import time
 from pathlib import Path
 
 from tests.harness import builds
@@ -30,6 +33,16 @@ def test_a_release_is_known_by_its_digest(supervisor: Supervisor, v1: Path, v2: 
     digest = _digest(supervisor)
     assert supervisor.command("upgrade", "--if-current", digest[:7]).returncode == 4
     assert supervisor.command("upgrade", "--if-current", digest[:8].upper()).returncode == 0
+
+
+def test_its_file_is_read_with_pauses(supervisor: Supervisor, v1: Path, tmp_path: Path) -> None:
+    """Or clients would feel it. 256 pauses are 1.28 s alone, and all of it at one go takes 0.06 s."""
+    large = Path(shutil.copy(v1, tmp_path / "large"))
+    os.truncate(large, 256 * 256 * 1024)
+    began = time.monotonic()
+    supervisor.start(large)
+    _digest(supervisor)
+    assert time.monotonic() - began > 256 * 0.005
 
 
 def _digest(supervisor: Supervisor) -> str:

@@ -39,6 +39,8 @@ def of(pid: int) -> Turns:
 def _kernel_has_slices() -> None:
     if os.uname().machine not in _GETATTR or of(0).slice == 0:
         pytest.skip("a slice of one's own needs Linux 6.12 or later")
+    if (of(0).policy, of(0).nice) != (os.SCHED_OTHER, 0):
+        pytest.skip("the tests have a nice value or a class, and all that they start has it from them")
 
 
 def test_the_supervisor_has_short_ones_and_its_server_what_it_would_have_without(
