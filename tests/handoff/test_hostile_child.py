@@ -22,15 +22,20 @@ while True:
 """
 
 ORPHAN_WITH_ODD_NAME = """
+became, becomes = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         odd = {b"GAPLESS_SERVICE": b"\\xff", b"GAPLESS_GENERATION": os.environb[b"GAPLESS_GENERATION"]}
-        os.closerange(0, 100)
+        os.closerange(0, becomes)
+        os.closerange(becomes + 1, 100)
         os.execve("/bin/sleep", ["sleep", "1000"], odd)
     os._exit(0)
 os.wait()
+os.close(becomes)
+os.read(became, 1)
 """
+"""It is ready when the orphan has the odd name: with the server's own it would be ended with the server."""
 
 FLOODS = """
 notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
