@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import pwd
 from collections import Counter
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import asdict
 from rich.console import Group
 from rich.text import Text
 

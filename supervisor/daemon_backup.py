@@ -16,9 +16,11 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from supervisor import __version__
 from supervisor.config import reading
@@ -55,8 +57,7 @@ _PATIENCE = 2.0
 _PAUSE = 0.02
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
+class Saved(Struct, frozen=True, kw_only=True):
     """A backup that was written."""
 
     file: str | None
@@ -70,8 +71,7 @@ class Saved:
     """What is not in it though it was asked for, in words."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
+class _Told(Struct, frozen=True, kw_only=True):
     """What a supervisor has written, put so that it holds anywhere."""
 
     state: State | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from supervisor.core import events
 from supervisor.core.model import State
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class Ground(Struct, frozen=True, kw_only=True):
     """What there is at every beginning, whatever was before."""
 
     settings: Settings
@@ -50,8 +50,7 @@ class Ground:
     """systemd's, if we are a service of its."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class Left(Struct, frozen=True, kw_only=True):
     """What an earlier supervisor has left."""
 
     state: State
@@ -61,8 +60,7 @@ class Left:
     """What is to be done first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beginning:
+class Beginning(Struct, frozen=True, kw_only=True):
     """The state to begin from, with the listeners that belong to it."""
 
     state: State

@@ -10,11 +10,12 @@ import json
 import os
 import signal
 import sys
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 import supervisor
 from supervisor import __version__
@@ -49,8 +50,7 @@ _KEPT = 4096
 """Bytes of what a command says."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Cleared:
+class Cleared(Struct, kw_only=True):
     """What was said of one release."""
 
     handoff: int = 0
@@ -69,8 +69,7 @@ class Cleared:
         return {"preflight": self.found or None, "gates": list(self.said)}
 
 
-@dataclass(slots=True)
-class Clearances:
+class Clearances(Struct):
     """Asks, and knows what is being asked now and what was said last."""
 
     _instances: Instances
@@ -152,8 +151,7 @@ class Clearances:
         return serving
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
+class _Question(Struct, frozen=True, kw_only=True):
     """One command, as it is run."""
 
     gate: Gate

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
+
+from msgspec import Struct
 
 from supervisor.core import due, events
 from supervisor.core.model import Failure, Reason
@@ -27,8 +28,7 @@ _OFTEN = 1.0
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
-@dataclass(frozen=True, slots=True)
-class HealthWays:
+class HealthWays(Struct, frozen=True):
     """Each takes a watch and answers with the event that ends it."""
 
     _engine: Engine

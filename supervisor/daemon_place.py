@@ -5,9 +5,10 @@ Those are the ones that serve or have served last, by what the daemon has writte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.core import fallback
 from supervisor.errors import HostError, OperatorError
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from supervisor.core.model import Release, Request, State
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """A store, and whose it is."""
 
     store: Store

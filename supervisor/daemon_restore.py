@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.config import reading
 from supervisor.daemon_place import Place
@@ -40,8 +41,7 @@ _LONGEST = 4
 """So many of what is in the way are named."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """What a backup is, and where it goes."""
 
     examined: Examined
@@ -71,8 +71,7 @@ class Plan:
         yield self.config, self.config.with_name(f".{self.config.name}.new"), small[backup.CONFIGURATION], mode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
+class Restored(Struct, frozen=True, kw_only=True):
     """What was put back."""
 
     plan: Plan

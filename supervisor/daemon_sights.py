@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 from supervisor.control.explain import Sight
 from supervisor.telemetry.sampler import Sample, sample
@@ -23,8 +24,7 @@ class Seen(NamedTuple):
     saying: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sights:
+class Sights(Struct, frozen=True):
     """Looks at all generations of a state."""
 
     _instances: Instances

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from supervisor.core import due, events
 from supervisor.core.clearance import is_asked
@@ -49,15 +50,13 @@ _SPARE = 1.0
 """Seconds that a deadline is kept away from what ends by itself before it."""
 
 
-@dataclass(slots=True)
-class _Current:
+class _Current(Struct):
     """Where the store's `current` led when a request was read, as soon as that is known."""
 
     leads_to: str | None = ANYWHERE
 
 
-@dataclass(frozen=True, slots=True)
-class Ways:
+class Ways(Struct, frozen=True):
     """Each takes a watch and answers with the event that ends it."""
 
     _engine: Engine

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from supervisor.core.access import Admission, Members
 from supervisor.core.clearance import Clearance, Gate
@@ -12,8 +14,7 @@ from supervisor.core.launch import Launch, Listen, Store
 from supervisor.core.policy import HealthProbe, HttpCheck, Policy, WarmUp
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """A configuration, checked and translated."""
 
     service: str
@@ -68,7 +69,7 @@ def _fields(value: object) -> dict[str, Any]:
     kind = type(value).__name__
     if _KINDS.get(kind) is not type(value):
         raise TypeError(f"{value!r} is nothing that settings consist of")
-    return {_KIND: kind, **{name: getattr(value, name) for name in value.__slots__}}
+    return {_KIND: kind, **asdict(value)}
 
 
 def _object(fields: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever JSON can say

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
 
 from supervisor.core.access import Access
 from supervisor.errors import OperatorError
@@ -22,8 +23,7 @@ _LONGEST_SHOWN = 100
 """Characters of what was sent that are sent back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """What a request may say of itself."""
 
     request: str | None = None
@@ -90,8 +90,7 @@ class Service(Protocol):
         """What happens from now on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One request, as far as a handler needs it."""
 
     service: Service
@@ -99,8 +98,7 @@ class Call:
     body: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A whole answer, or (`stream`) the events that it consists of."""
 
     status: int
@@ -113,8 +111,7 @@ class BadRequestError(Exception):
     """What was sent is not what the endpoint takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """One row of the table."""
 
     method: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from supervisor.core import effects
 from supervisor.core.outcome import Result
@@ -32,8 +33,7 @@ _BACKLOG = 1000
 _LAGGED = f"more than {_BACKLOG} events were not taken: listen again"
 
 
-@dataclass(frozen=True, slots=True)
-class Promise:
+class Promise(Struct, frozen=True):
     """What was asked for, and what will come of it."""
 
     what: str

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, assert_never
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from supervisor.control.waits import Wait, ailing
 from supervisor.core.generation import policy_for
@@ -27,8 +29,7 @@ _UNTIL_READY = {
 """By [ready] method, where it is not a word that is waited for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(Struct, frozen=True):
     """What was seen of one generation: the part that is not in the state."""
 
     connections: int | None = None
@@ -84,8 +85,7 @@ def _at_rest(state: State, clock: Clock, found: str) -> Wait:
     return Wait("service", why if aged is None else f"{why}; {clock.at(aged)} a fresh copy takes over", since, aged)
 
 
-@dataclass(frozen=True, slots=True)
-class _Teller:
+class _Teller(Struct, frozen=True):
     """One state, looked at once."""
 
     state: State

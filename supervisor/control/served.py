@@ -6,8 +6,9 @@ Every fact is a name and a value in words, by section: what compares them needs 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from msgspec import to_builtins
 
 from supervisor.control.secrecy import Veil
 from supervisor.core.model import Role
@@ -75,7 +76,7 @@ def _facts(release: Release, policy: Policy | None, veil: Veil) -> dict[str, Any
 
 
 def _launch(launch: Launch) -> dict[str, Any]:
-    return {key: getattr(launch, key) for key in launch.__slots__ if key not in _APART}
+    return {key: getattr(launch, key) for key in launch.__struct_fields__ if key not in _APART}
 
 
 def _listener(listen: Listen) -> str:
@@ -85,7 +86,7 @@ def _listener(listen: Listen) -> str:
 
 def _policy(policy: Policy, veil: Veil) -> dict[str, str]:
     found = {}
-    for name, value in asdict(policy).items():
+    for name, value in to_builtins(policy).items():
         table, _, rest = name.partition("_")
         key = _KEYS.get(name) or (f"{table}.{rest}" if table in _TABLES else name)
         found[key] = _word(_veiled(value, veil))

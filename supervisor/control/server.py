@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec import Struct
 
 from supervisor.control.conversation import CHUNK, Conversation
 from supervisor.linux.peer import peer_of
@@ -24,8 +24,7 @@ _LEAVE = 1.0
 """Seconds that answers already begun are given when the server closes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What strangers, and friends with a fault, may take."""
 
     connections: int = 64

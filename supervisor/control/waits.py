@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.core.health import replaced_at
 
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from supervisor.core.model import Generation, State
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """One thing that waits. `since` and `until` are of the clock that it was told by."""
 
     what: str

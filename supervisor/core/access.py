@@ -6,9 +6,10 @@ Decided from ids that the kernel gives, and from nothing that a client sends. In
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -33,8 +34,7 @@ class Access(IntEnum):
         return self.name.lower()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Members:
+class Members(Struct, frozen=True, kw_only=True):
     """Who has a role, by their numbers: users, and all who are in one of the groups."""
 
     users: tuple[int, ...] = ()
@@ -50,8 +50,7 @@ class Members:
         return uid in self.users or any(gid in gids for gid in self.groups)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
+class Admission(Struct, frozen=True, kw_only=True):
     """Whom the control socket lets in, and what they may do there."""
 
     mode: int = 0o600

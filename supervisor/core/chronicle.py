@@ -5,8 +5,9 @@ Names and fields are stable: people grep for them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.core import effects, events
 from supervisor.core.fallback import stuck
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 Value = str | int | float | bool | tuple[int, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Happening:
+class Happening(Struct, frozen=True):
     """One thing that happened, for people."""
 
     name: str

@@ -6,8 +6,9 @@ be open whatever a gate says; at a first start nobody serves who could be kept f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.core.model import Ask, Failure, Reason
 
@@ -29,8 +30,7 @@ PATH = "{path}"
 """In a word of the check's command: the file that is to run."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
+class Gate(Struct, frozen=True, kw_only=True):
     """A command that has to end with status 0."""
 
     name: str
@@ -39,8 +39,7 @@ class Gate:
     """Seconds, after which it is killed and has said no."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clearance:
+class Clearance(Struct, frozen=True, kw_only=True):
     """All that is asked, in this order: the look, the check, each gate. The first no is the last question."""
 
     refuse: str = BLOCKS
@@ -50,16 +49,14 @@ class Clearance:
     """The operator's: run as gapless is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """One thing that was found in the file."""
 
     level: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
+class Asking(Struct, frozen=True):
     """What is asked just now, since when, and until when it may take."""
 
     what: str

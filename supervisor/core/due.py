@@ -6,8 +6,9 @@ what is missing and cancels what is no longer due; after a restart, deriving aga
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.core.events import Ailing, Event, GenerationLapsed, HandoffLapsed, QuarantineLapsed, ReplaceDue
 from supervisor.core.generation import policy_for
@@ -21,23 +22,32 @@ if TYPE_CHECKING:
     from supervisor.core.policy import HealthProbe, HttpCheck, Policy, WarmUp
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(Struct, frozen=True):
     """If nothing else happens, `event` does, at its own time."""
 
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Something that is looked at until it answers with an event.
-
-    Two are the same if they look at the same thing: what is only told to the looker does not count.
-    """
+class Watch(Struct, frozen=True):
+    """Something that is looked at until it answers with an event. Two are the same if they look at the same thing."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyRelease(Watch):
+class _Told(Watch, frozen=True, eq=False):
+    """One that tells its looker more than at what to look. That is not counted."""
+
+    @property
+    def thing(self) -> tuple[object, ...]:
+        """What it looks at."""
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Told) and type(other) is type(self) and other.thing == self.thing
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.thing))
+
+
+class VerifyRelease(_Told, frozen=True, eq=False):
     """Read the configuration again and pin what it names; for a rollback, see that `previous` is what it was.
 
     For a replacement the same of `previous`, which is then what serves.
@@ -46,14 +56,18 @@ class VerifyRelease(Watch):
     """
 
     handoff: int
-    request: Request = field(compare=False)
-    previous: Release | None = field(compare=False)
-    policy: Policy | None = field(compare=False, default=None)
+    request: Request
+    previous: Release | None
+    policy: Policy | None = None
     """What `previous` ran by, if that is recorded."""
 
+    @property
+    def thing(self) -> tuple[object, ...]:
+        """What it is for."""
+        return (self.handoff,)
 
-@dataclass(frozen=True, slots=True)
-class AwaitExit(Watch):
+
+class AwaitExit(Watch, frozen=True):
     """Ends in Exited."""
 
     generation: int
@@ -61,23 +75,26 @@ class AwaitExit(Watch):
     process: Process
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitReady(Watch):
+class AwaitReady(_Told, frozen=True, eq=False):
     """Ends in Ready or NotReady, with Spoke, Seen and Extended on the way."""
 
     generation: int
     run: int
     sockets: int
-    method: str = field(compare=False)
-    probe: bool = field(compare=False)
-    silence_counts: bool = field(compare=False)
+    method: str
+    probe: bool
+    silence_counts: bool
     """Whether accepting is enough, since no generation of this service has ever spoken."""
-    http: HttpCheck | None = field(compare=False, default=None)
-    warm_up: WarmUp | None = field(compare=False, default=None)
+    http: HttpCheck | None = None
+    warm_up: WarmUp | None = None
+
+    @property
+    def thing(self) -> tuple[object, ...]:
+        """Who is to get ready."""
+        return self.generation, self.run, self.sockets
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitQuiet(Watch):
+class AwaitQuiet(Watch, frozen=True):
     """Ends in Quiet."""
 
     generation: int
@@ -85,8 +102,7 @@ class AwaitQuiet(Watch):
     sockets: int
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitReleased(Watch):
+class AwaitReleased(Watch, frozen=True):
     """Ends in Released."""
 
     generation: int
@@ -95,8 +111,7 @@ class AwaitReleased(Watch):
     process: Process
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitSilence(Watch):
+class AwaitSilence(Watch, frozen=True):
     """Ends in Ailing when no WATCHDOG=1 has come for that long; of one that hangs, in Well when the next one comes."""
 
     generation: int
@@ -105,8 +120,7 @@ class AwaitSilence(Watch):
     ailing: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeHealth(Watch):
+class ProbeHealth(Watch, frozen=True):
     """Ends in Ailing after so many failures in a row; of one that has failed, in Well with the first good answer."""
 
     generation: int
@@ -116,8 +130,7 @@ class ProbeHealth(Watch):
     ailing: bool
 
 
-@dataclass(frozen=True, slots=True)
-class WeighMemory(Watch):
+class WeighMemory(Watch, frozen=True):
     """Ends in Ailing when it uses more than `most` bytes; of one that did, in Well when it uses less again."""
 
     generation: int
@@ -126,20 +139,23 @@ class WeighMemory(Watch):
     ailing: bool
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitOomKills(Watch):
+class AwaitOomKills(Watch, frozen=True):
     """Never ends; with OomKilled on the way."""
 
     generation: int
     run: int
 
 
-@dataclass(frozen=True, slots=True)
-class DigestFile(Watch):
+class DigestFile(_Told, frozen=True, eq=False):
     """Ends in Digested."""
 
     id: str
-    release: Release = field(compare=False)
+    release: Release
+
+    @property
+    def thing(self) -> tuple[object, ...]:
+        """The release that it is of."""
+        return (self.id,)
 
 
 def deadlines(state: State) -> Iterator[Deadline]:

@@ -11,9 +11,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from supervisor.core.model import Failure, Release, Request
@@ -28,8 +29,7 @@ class Kept(IntEnum):
     SYNCED = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(Struct, frozen=True):
     """Something to be done."""
 
     after: ClassVar[Kept] = Kept.SYNCED
@@ -37,8 +37,7 @@ class Effect:
     """Whether it changes which sockets there are, which the journal tells beside the state."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn(Effect):
+class Spawn(Effect, frozen=True):
     """Make the sockets if there are none yet, and a process that holds them and waits. Ends in Spawned/SpawnFailed."""
 
     after: ClassVar[Kept] = Kept.NOTHING
@@ -49,8 +48,7 @@ class Spawn(Effect):
     sockets: int
 
 
-@dataclass(frozen=True, slots=True)
-class LetGo(Effect):
+class LetGo(Effect, frozen=True):
     """Let the held process become the server. Its pid is in the journal by now."""
 
     after: ClassVar[Kept] = Kept.WRITTEN
@@ -58,8 +56,7 @@ class LetGo(Effect):
     run: int
 
 
-@dataclass(frozen=True, slots=True)
-class Steer(Effect):
+class Steer(Effect, frozen=True):
     """Send every new connection to that set of sockets. Ends in Steered or SteerFailed."""
 
     after: ClassVar[Kept] = Kept.NOTHING
@@ -67,8 +64,7 @@ class Steer(Effect):
     sockets: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tell(Effect):
+class Tell(Effect, frozen=True):
     """Send the main process its drain signal."""
 
     generation: int
@@ -76,24 +72,21 @@ class Tell(Effect):
     signal: str
 
 
-@dataclass(frozen=True, slots=True)
-class Kill(Effect):
+class Kill(Effect, frozen=True):
     """KILL the generation with all that it started. Ends in Exited."""
 
     generation: int
     run: int
 
 
-@dataclass(frozen=True, slots=True)
-class Forget(Effect):
+class Forget(Effect, frozen=True):
     """A generation is over: what is left of it (grandchildren, channels) is cleared away."""
 
     after: ClassVar[Kept] = Kept.NOTHING
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class CloseSockets(Effect):
+class CloseSockets(Effect, frozen=True):
     """Take a set of sockets out of service.
 
     Who still waits in its queues is moved by the kernel where it can and `migrate` allows (every other set accepts),
@@ -107,8 +100,7 @@ class CloseSockets(Effect):
     """Whether clients were ever sent there: what waits in the queues else is our own probe."""
 
 
-@dataclass(frozen=True, slots=True)
-class Point(Effect):
+class Point(Effect, frozen=True):
     """Have the store's `current` lead to a version, if it leads to one of `seen`: else a person has moved it since."""
 
     after: ClassVar[Kept] = Kept.WRITTEN
@@ -117,15 +109,13 @@ class Point(Effect):
     seen: tuple[str | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Conclude(Effect):
+class Conclude(Effect, frozen=True):
     """A handoff has ended: record it, and tell those who wait for it."""
 
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse(Effect):
+class Refuse(Effect, frozen=True):
     """Tell who asked that nothing will come of it."""
 
     after: ClassVar[Kept] = Kept.NOTHING
@@ -133,13 +123,11 @@ class Refuse(Effect):
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Lifted(Effect):
+class Lifted(Effect, frozen=True):
     """Tell who asked that a release is in quarantine no more."""
 
     release: str
 
 
-@dataclass(frozen=True, slots=True)
-class End(Effect):
+class End(Effect, frozen=True):
     """The supervisor itself is done."""

@@ -5,8 +5,9 @@ An event that names what is no longer so matches nothing: a late answer is harml
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.core.model import ANYWHERE
 
@@ -16,15 +17,13 @@ if TYPE_CHECKING:
     from supervisor.core.policy import Policy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """Something that happened, at a time of the host's monotonic clock, in seconds."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Begun(Event):
+class Begun(Event, frozen=True, kw_only=True):
     """The supervisor starts with nothing running: the first generation is due."""
 
     release: Release
@@ -33,22 +32,19 @@ class Begun(Event):
     """They are recorded ones: what the configuration names is in quarantine."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiftAsked(Event):
+class LiftAsked(Event, frozen=True, kw_only=True):
     """Somebody wants a release to be in quarantine no longer."""
 
     release: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuarantineLapsed(Event):
+class QuarantineLapsed(Event, frozen=True, kw_only=True):
     """One that was to last until `due` is over."""
 
     due: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TakenOver(Event):
+class TakenOver(Event, frozen=True, kw_only=True):
     """A supervisor goes on from what another has left. What follows from that is `recovery`'s and not a step's."""
 
     alive: tuple[int, ...]
@@ -56,39 +52,33 @@ class TakenOver(Event):
     gone: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked(Event):
+class Asked(Event, frozen=True, kw_only=True):
     """Somebody asks for an upgrade or a rollback."""
 
     request: Request
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AbortAsked(Event):
+class AbortAsked(Event, frozen=True, kw_only=True):
     """Somebody asks that the handoff under way be undone."""
 
     request: Request
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopAsked(Event):
+class StopAsked(Event, frozen=True, kw_only=True):
     """Drain everything and end; asked a second time, end now."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaveAsked(Event):
+class LeaveAsked(Event, frozen=True, kw_only=True):
     """The supervisor alone is to go."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandoffEvent(Event):
+class HandoffEvent(Event, frozen=True, kw_only=True):
     """About one handoff."""
 
     handoff: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified(HandoffEvent):
+class Verified(HandoffEvent, frozen=True, kw_only=True):
     """What is to run has been read, resolved, checked and pinned."""
 
     release: Release
@@ -97,8 +87,7 @@ class Verified(HandoffEvent):
     """The version that the store's `current` led to when that was read; None: to none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused(HandoffEvent):
+class Refused(HandoffEvent, frozen=True, kw_only=True):
     """What was to run cannot be: nothing has changed."""
 
     failure: Failure
@@ -106,39 +95,34 @@ class Refused(HandoffEvent):
     """As in Verified."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Steered(HandoffEvent):
+class Steered(HandoffEvent, frozen=True, kw_only=True):
     """The kernel sends every new connection to this set of sockets."""
 
     sockets: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SteerFailed(HandoffEvent):
+class SteerFailed(HandoffEvent, frozen=True, kw_only=True):
     """The kernel would not: connections go where they went."""
 
     sockets: int
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandoffLapsed(HandoffEvent):
+class HandoffLapsed(HandoffEvent, frozen=True, kw_only=True):
     """The deadline that the phase had at `due` has passed."""
 
     phase: Phase
     due: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationEvent(Event):
+class GenerationEvent(Event, frozen=True, kw_only=True):
     """About one run of one generation."""
 
     generation: int
     run: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spawned(GenerationEvent):
+class Spawned(GenerationEvent, frozen=True, kw_only=True):
     """Its process exists, held before its exec."""
 
     process: Process
@@ -146,29 +130,25 @@ class Spawned(GenerationEvent):
     """What it will run: the pinned release, or what stands in its place by now."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpawnFailed(GenerationEvent):
+class SpawnFailed(GenerationEvent, frozen=True, kw_only=True):
     """No process could be made."""
 
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spoke(GenerationEvent):
+class Spoke(GenerationEvent, frozen=True, kw_only=True):
     """It said that it is ready, through the pipe or by sd_notify."""
 
     how: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen(GenerationEvent):
+class Seen(GenerationEvent, frozen=True, kw_only=True):
     """Why it does not count as ready yet, in words."""
 
     what: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ready(GenerationEvent):
+class Ready(GenerationEvent, frozen=True, kw_only=True):
     """It has shown that it can serve."""
 
     how: str
@@ -176,91 +156,78 @@ class Ready(GenerationEvent):
     """When it said so, where it had also shown it by then: the same as Spoke at that time and this at its own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotReady(GenerationEvent):
+class NotReady(GenerationEvent, frozen=True, kw_only=True):
     """It has shown that it will not."""
 
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exited(GenerationEvent):
+class Exited(GenerationEvent, frozen=True, kw_only=True):
     """Its main process is no more."""
 
     exit: Exit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extended(GenerationEvent):
+class Extended(GenerationEvent, frozen=True, kw_only=True):
     """It asks for more time, until `until` (EXTEND_TIMEOUT_USEC)."""
 
     until: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quiet(GenerationEvent):
+class Quiet(GenerationEvent, frozen=True, kw_only=True):
     """No client waits in its queues."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Released(GenerationEvent):
+class Released(GenerationEvent, frozen=True, kw_only=True):
     """Its processes have closed their copies of the listening sockets."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationLapsed(GenerationEvent):
+class GenerationLapsed(GenerationEvent, frozen=True, kw_only=True):
     """The deadline that the life had at `due` has passed."""
 
     life: Life
     due: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthEvent(Event):
+class HealthEvent(Event, frozen=True, kw_only=True):
     """About how one run of one generation fares."""
 
     generation: int
     run: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pinged(HealthEvent):
+class Pinged(HealthEvent, frozen=True, kw_only=True):
     """It has sent WATCHDOG=1, or says by WATCHDOG_USEC= for how many seconds it may be silent from now on."""
 
     period: float | None = None
     """0: for ever. None: as long as before, or as is configured."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ailing(HealthEvent):
+class Ailing(HealthEvent, frozen=True, kw_only=True):
     """It is to be replaced: it does not serve as it should, or has grown too large or too old."""
 
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Well(HealthEvent):
+class Well(HealthEvent, frozen=True, kw_only=True):
     """What it was found to suffer from is over."""
 
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OomKilled(HealthEvent):
+class OomKilled(HealthEvent, frozen=True, kw_only=True):
     """The kernel has killed so many more of its processes for want of memory: the main one may be among them."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplaceDue(HealthEvent):
+class ReplaceDue(HealthEvent, frozen=True, kw_only=True):
     """It ails, and the time has passed after which the service may ask again for its replacement."""
 
     due: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Digested(Event):
+class Digested(Event, frozen=True, kw_only=True):
     """The digest of a release's file has been computed."""
 
     release: str

@@ -20,8 +20,9 @@ one that is older than what was tried already.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.core.model import ANYWHERE, Mode
 from supervisor.core.numbering import number
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
 CURRENT, PATCH = "current", "patch"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class Sight(Struct, frozen=True, kw_only=True):
     """What there is in a store."""
 
     root: str
@@ -49,8 +49,7 @@ class Sight:
     """The versions that were added, and are not just folders."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Noted:
+class Noted(Struct, frozen=True, kw_only=True):
     """Where `current` led when it was looked at last."""
 
     current: str | None = ANYWHERE
@@ -58,8 +57,7 @@ class Noted:
     """The last handoff whose reading of it is in that."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(Struct, frozen=True, kw_only=True):
     """An upgrade that the store asks for."""
 
     because: str

@@ -25,13 +25,14 @@ The diagram in the documentation is generated from it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from supervisor.core import moves, retreat
 from supervisor.core.model import Handoff, Phase
-from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -99,8 +100,7 @@ def step(turn: Turn, cue: Cue, event: Event) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     """What a cue does in a phase, and where that leads."""
 
     act: Callable[[Turn, Handoff, Event], None]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listen:
+class Listen(Struct, frozen=True, kw_only=True):
     """A listener as it is configured. What it means to the kernel is `linux.address`'s affair."""
 
     name: str
@@ -18,8 +17,7 @@ class Listen:
     """What only some kinds of listeners have, by key."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
+class Store(Struct, frozen=True, kw_only=True):
     """Where releases are kept, and what must have been shown of one before it is run."""
 
     root: str
@@ -34,8 +32,7 @@ class Store:
     """How many versions a prune leaves, beside those that are in use."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
+class Launch(Struct, frozen=True, kw_only=True):
     """How a server is run: the whole of what was configured, with the file pinned."""
 
     argv: tuple[str, ...]

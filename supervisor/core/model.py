@@ -5,9 +5,10 @@ Everything is frozen. Times are seconds of the host's monotonic clock, which the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from supervisor.core.policy import Policy
 from supervisor.core.record import Record
@@ -107,8 +108,7 @@ class Reason(StrEnum):
     AGED = "as old as it may get"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """A reason, and what was seen (`exit status 3`, a key and its value, a file)."""
 
     reason: Reason
@@ -118,8 +118,7 @@ class Failure:
         return f"{self.reason}: {self.detail}" if self.detail else str(self.reason)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
+class Release(Struct, frozen=True, kw_only=True):
     """An immutable version of the server, as it was found when it was pinned."""
 
     id: str
@@ -144,8 +143,7 @@ class Release:
         return mine == (other.path, other.device, other.inode, other.size, other.mtime_ns)
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(Struct, frozen=True):
     """A process that cannot be taken for another: a pid alone may be used again."""
 
     pid: int
@@ -164,8 +162,7 @@ class Ask(StrEnum):
     """To the last good release, from one that fails too often. It asks for that itself, too."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """One request for a handoff, and who made it."""
 
     id: str
@@ -191,8 +188,7 @@ ANYWHERE: Final = "*"
 _AILING = frozenset({Reason.HUNG, Reason.UNHEALTHY})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class Health(Struct, frozen=True, kw_only=True):
     """How a process fares that serves."""
 
     watchdog: float | None = None
@@ -212,8 +208,7 @@ class Health:
         return self.ailment is None or self.ailment.reason not in _AILING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generation:
+class Generation(Struct, frozen=True, kw_only=True):
     """One running instance of a release on sockets of its own. Started again, it is the same generation's next run."""
 
     number: int
@@ -251,8 +246,7 @@ class Generation:
         return self.life is Life.READY or self.role is Role.SERVING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handoff:
+class Handoff(Struct, frozen=True, kw_only=True):
     """One change of generation, from trigger to commit."""
 
     number: int
@@ -284,8 +278,7 @@ class Handoff:
         return self.policy is not None and self.policy.exclusive
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class State(Struct, frozen=True, kw_only=True):
     """All that is decided upon. What the journal holds."""
 
     policy: Policy = field(default_factory=Policy)

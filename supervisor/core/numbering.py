@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 _RELEASE = ((2, 0, ""),)
 """The rank of what is no pre-release: above all that are some of the same version."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Number:
+class Number(Struct, frozen=True, order=True):
     """One, comparable with others. What stands after a `+` says nothing about which is newer."""
 
     major: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 SHORTEST_PROBATION = 0.05
 """Seconds. What was on its way to the old generation when connections were shifted arrives within this."""
@@ -27,8 +27,7 @@ LONGEST_EXTENSION = 10
 """EXTEND_TIMEOUT_USEC may take a deadline to this many times what was configured, and no further."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpCheck:
+class HttpCheck(Struct, frozen=True, kw_only=True):
     """What a generation has to answer before it counts as ready."""
 
     listener: str
@@ -47,8 +46,7 @@ class HttpCheck:
     """Seconds that one attempt may take."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WarmUp:
+class WarmUp(Struct, frozen=True, kw_only=True):
     """Requests that a candidate gets before its first client."""
 
     listener: str
@@ -60,8 +58,7 @@ class WarmUp:
     """Seconds for all together."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthProbe:
+class HealthProbe(Struct, frozen=True, kw_only=True):
     """What a generation is asked again and again while it serves."""
 
     http: HttpCheck | None = None
@@ -74,8 +71,7 @@ class HealthProbe:
     """In a row, after which it ails."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """The configured numbers, in seconds."""
 
     ready_method: str = "auto"

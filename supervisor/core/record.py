@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from supervisor.core.launch import Launch
-from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,8 +27,7 @@ SHORTEST_DIGEST = 8
 _SPANS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class Served(Struct, frozen=True, kw_only=True):
     """A release that has served, with all that it ran by, so that it can serve again as it did."""
 
     release: Release
@@ -38,8 +38,7 @@ class Served:
     """Whether the service may go back to it by itself. Not if it died too often, or could not be had."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quarantined:
+class Quarantined(Struct, frozen=True, kw_only=True):
     """A release that is not to be started."""
 
     release: Release
@@ -56,8 +55,7 @@ class Quarantined:
         return f"{self.release.id} since {span(at - self.since)}, {left}, because {self.because}; {lift}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """What is remembered."""
 
     served: tuple[Served, ...] = ()

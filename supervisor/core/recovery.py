@@ -16,8 +16,10 @@ All of it can be done twice, so a supervisor that dies here is followed by one t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from supervisor.core import events
 from supervisor.core.course import conclude
@@ -29,7 +31,6 @@ from supervisor.core.pointing import pointed, put_back
 from supervisor.core.record import Served
 from supervisor.core.step import step
 from supervisor.core.turn import Turn
-from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,8 +47,7 @@ Runs = frozenset[tuple[int, int]]
 """Generation and run of each."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """What is still there of what a state speaks of."""
 
     alive: Runs

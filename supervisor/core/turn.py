@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec import Struct, field
+from msgspec.structs import replace
+
 from supervisor.core.effects import CloseSockets
-from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from supervisor.core.effects import Effect
     from supervisor.core.model import Generation, Handoff, Life, State
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(Struct, eq=False):
     """Lives as long as one call of `step`, and is the only thing in the core that changes."""
 
     state: State

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 WINDOW = 258
 """File descriptors that the supervisor sets aside for its children."""
@@ -15,8 +16,7 @@ _OF_A_GENERATION = 6
 """pidfd, readiness pipe, notify socket, gate, output files."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
+class Listening(Struct, frozen=True):
     """One listener."""
 
     name: str
@@ -26,8 +26,7 @@ class Listening:
     backlog: int = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
+class Needs(Struct, frozen=True, kw_only=True):
     """Plain values."""
 
     listeners: tuple[Listening, ...] = ()

@@ -6,11 +6,13 @@ whatever does not fit is a ValueError that says where.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from types import MappingProxyType, NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
+
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import asdict
 
 from supervisor.core import launch, model, outcome, policy, record
 
@@ -26,8 +28,8 @@ _NO_TABLES: Tables = MappingProxyType({})
 
 
 def plain(value: object) -> dict[str, Any]:
-    """One of the core's dataclasses, as far down as JSON needs it. For `json.dumps`: its `default`."""
-    return {name: getattr(value, name) for name in value.__slots__}  # type: ignore[attr-defined]  # all have slots
+    """One of the core's values, as far down as JSON needs it. For `json.dumps`: its `default`. Raises TypeError."""
+    return asdict(value)  # type: ignore[arg-type]  # what is no Struct is refused there
 
 
 def decoded(  # noqa: PLR0911 - one a kind of type
@@ -47,7 +49,7 @@ def decoded(  # noqa: PLR0911 - one a kind of type
         return _sequence(get_args(kind), value, where, tables)
     if kind in tables:
         return _from_table(tables[kind], value, where)
-    if is_dataclass(kind):
+    if isinstance(kind, type) and issubclass(kind, Struct):
         return _object(kind, value, where, tables)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(value)  # a ValueError says which word it does not know
@@ -93,18 +95,22 @@ def _object(kind: Any, value: object, where: str, tables: Tables) -> Any:  # noq
     unknown = sorted(value.keys() - types.keys())
     if unknown:
         raise ValueError(f"{where or kind.__name__}.{unknown[0]} is of a version that this one does not know")
-    missing = [each.name for each in fields(kind) if each.name not in value and not _has_default(each)]
+    missing = [name for name in _required(kind) if name not in value]
     if missing:
         raise ValueError(f"{where or kind.__name__}.{missing[0]} is missing")
     inside = {name: f"{where}.{name}".lstrip(".") for name in value}
     return kind(**{name: decoded(types[name], each, inside[name], tables) for name, each in value.items()})
 
 
-def _has_default(field: Any) -> bool:  # noqa: ANN401 - dataclasses.Field of whatever type
-    return field.default is not MISSING or field.default_factory is not MISSING
+@cache
+def _required(kind: type[Struct]) -> tuple[str, ...]:
+    """The fields that have no default. The defaults are told of the last fields (msgspec, `__struct_defaults__`)."""
+    names, defaults = kind.__struct_fields__, kind.__struct_defaults__
+    last = dict(zip(reversed(names), reversed(defaults), strict=False))
+    return tuple(name for name in names if last.get(name, NODEFAULT) is NODEFAULT)
 
 
 @cache
-def _types(kind: type) -> dict[str, Any]:
+def _types(kind: type[Struct]) -> dict[str, Any]:
     hints = get_type_hints(kind, localns=_NAMES)
-    return {each.name: hints[each.name] for each in fields(kind)}
+    return {name: hints[name] for name in kind.__struct_fields__}

@@ -5,10 +5,10 @@ Elsewhere they are found by their parents, their process group and what is in th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
+from msgspec import Struct
 
 from supervisor.errors import HostError
 from supervisor.linux.delegation import Delegation
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Containment:
+class Containment(Struct, frozen=True):
     """One service's."""
 
     _delegation: Delegation | None

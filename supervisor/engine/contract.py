@@ -8,8 +8,9 @@ react to in ways of its own: hence only on request.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.linux.template import filled
 
@@ -25,8 +26,7 @@ EINHORN, SERVER_STARTER = "einhorn", "server-starter"
 """The dialects."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handed:
+class Handed(Struct, frozen=True, kw_only=True):
     """A listener as one child has it."""
 
     name: str
@@ -42,8 +42,7 @@ class Handed:
         return "" if self.address.startswith("unix:") else self.address.rpartition(":")[2]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Run(Struct, frozen=True, kw_only=True):
     """Which run of what is told."""
 
     service: str

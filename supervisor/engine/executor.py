@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from supervisor.core import effects, events
 from supervisor.core.generation import policy_for
@@ -42,8 +43,7 @@ _MOST_DIGITS = 18
 """Of a number of microseconds: 30,000 years, and it fits every kind of number."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Executor:
+class Executor(Struct, kw_only=True):
     """Performs effects on this host."""
 
     engine: Engine

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from supervisor.core.model import Release, State
 from supervisor.core.record import Served
@@ -18,16 +20,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listened:
+class Listened(Struct, frozen=True, kw_only=True):
     """A listener as it was."""
 
     order: tuple[Entry, ...]
     anchor: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heritage:
+class Heritage(Struct, frozen=True, kw_only=True):
     """A journal that can be gone on from."""
 
     state: State

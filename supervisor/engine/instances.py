@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
+from msgspec import Struct, field
 
 from supervisor.engine.leftovers import Leftovers
 from supervisor.linux import errand, process
@@ -63,8 +63,7 @@ class Channel(Protocol):
         """The child is no more."""
 
 
-@dataclass(slots=True)
-class Instance:
+class Instance(Struct):
     """One run of one generation."""
 
     generation: int

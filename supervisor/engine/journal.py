@@ -23,11 +23,11 @@ import errno
 import json
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from msgspec.structs import replace
 
 from supervisor.core.model import Release
 from supervisor.engine.codec import plain

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from supervisor.linux import process
 
@@ -21,8 +22,7 @@ _LOOK = 0.02
 """Seconds between looks at what is being ended."""
 
 
-@dataclass(slots=True)
-class Leftovers:
+class Leftovers(Struct):
     """Processes, and the cgroups of their runs."""
 
     _processes: set[tuple[int, int]] = field(default_factory=set)

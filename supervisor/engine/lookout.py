@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec import Struct, field
 
 from supervisor.core import due, events
 from supervisor.core.ending import Exit
@@ -30,8 +30,7 @@ _AFTERTHOUGHTS = (0.02, 0.1, 0.4)
 """Seconds between looks whether a server that has closed its listener has removed its path as well, a moment later."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Lookout:
+class Lookout(Struct, kw_only=True):
     """Begins and ends looks. Those that need other rooms are given to it as `ways`."""
 
     engine: Engine

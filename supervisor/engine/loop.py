@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from supervisor.core.due import deadlines, watches
 from supervisor.core.effects import Kept
@@ -52,8 +53,7 @@ class Record(Protocol):
         """Write it; `synced`: not before it is on disk does this return."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One step that was taken."""
 
     before: State

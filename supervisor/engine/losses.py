@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(Struct, frozen=True):
     """One queue."""
 
     sockets: int
@@ -15,8 +14,7 @@ class Loss:
     """The clients', where they were reset; None: the kernel moved them, and nobody lost anything."""
 
 
-@dataclass(slots=True)
-class Losses:
+class Losses(Struct):
     """Totals since the supervisor began, and what has not been told yet."""
 
     migrated: int = 0

@@ -12,10 +12,10 @@ import select
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec import Struct
 
 from supervisor.core.recovery import Found
 from supervisor.engine.addresses import addresses
@@ -49,8 +49,7 @@ Run = tuple[int, int]
 """Generation and run."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remains:
+class Remains(Struct, frozen=True, kw_only=True):
     """What was found, and is ours now."""
 
     found: Found
@@ -65,8 +64,7 @@ class Remains:
         return not self.children and not self.found.sockets
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estate:
+class Estate(Struct, frozen=True, kw_only=True):
     """Where to look."""
 
     service: str

@@ -6,9 +6,11 @@ import os
 import resource
 import socket
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
+
+from msgspec import Struct
+from msgspec.structs import force_setattr, replace
 
 from supervisor.errors import HostError
 from supervisor.linux import sockdiag
@@ -53,8 +55,7 @@ class Address(Protocol):
         """The canonical form, which can be read again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InetAddress:
+class InetAddress(Struct, frozen=True, kw_only=True):
     """Where a listener listens. `host` is an IP literal; `::` takes IPv4 too unless `v6only` is True.
 
     `v6only` None means "not said": dual-stack for `::`, whatever net.ipv6.bindv6only is on this host, so that one
@@ -74,7 +75,7 @@ class InetAddress:
 
     def __post_init__(self) -> None:
         """Put the host into canonical form; raise ValueError for what cannot be listened on."""
-        object.__setattr__(self, "host", _literal(self.host))
+        force_setattr(self, "host", _literal(self.host))
         if not 0 <= self.port <= _LAST_PORT:
             raise ValueError(f"port {self.port} is out of range: want 1 to {_LAST_PORT}, or 0 to let the kernel choose")
         if self.v6only and self.family == socket.AF_INET:
@@ -225,8 +226,7 @@ class InetAddress:
         return f"{self} is in use{whose}: free it, or listen on another address"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TcpAddress(InetAddress):
+class TcpAddress(InetAddress, frozen=True, kw_only=True):
     """Where a TCP listener listens. `backlog` is in connections; the kernel caps it at net.core.somaxconn."""
 
     scheme: ClassVar[str] = ""

@@ -17,8 +17,9 @@ import signal
 import subprocess
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.errors import HostError
 
@@ -38,8 +39,7 @@ def running() -> frozenset[int]:
     return frozenset(_running)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
+class Manner(Struct, frozen=True, kw_only=True):
     """How one is run that is not quite of our own."""
 
     name: str

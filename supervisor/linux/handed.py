@@ -10,8 +10,9 @@ import fcntl
 import os
 import socket
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.errors import HostError
 from supervisor.linux import steering
@@ -29,8 +30,7 @@ _UNNAMED = "unknown"
 """What sd_listen_fds_with_names(3) calls a socket that came without a name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Handed:
+class Handed(Struct, frozen=True):
     """One socket, by the name that it came with (FileDescriptorName=)."""
 
     name: str

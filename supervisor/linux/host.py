@@ -6,8 +6,9 @@ import os
 import resource
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 _CONTROLLERS_OF_V2 = "0::"
 """cgroups(7): the line of /proc/self/cgroup that is of the unified hierarchy."""
@@ -102,8 +103,7 @@ def cgroup(pid: int | None = None) -> Path | None:
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Struct, frozen=True):
     """One line of /proc/self/mountinfo: where, and which kind of file system."""
 
     point: str
@@ -135,8 +135,7 @@ def file_system(path: Path) -> str | None:
     return best.kind if best else None
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A folder that is there or is to be made."""
 
     path: Path

@@ -8,9 +8,10 @@ the kernel would refuse is found out beforehand, since a refusal of setpriv's wo
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from supervisor.errors import HostError
 
@@ -30,8 +31,7 @@ CAPABILITIES: Final = (
 """capabilities(7), small and without the prefix; the place of each is its number (linux/capability.h)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(Struct, frozen=True, kw_only=True):
     """As whom to run; None leaves what gapless itself has."""
 
     user: int | None = None
@@ -45,8 +45,7 @@ class Identity:
 _UNCHANGED = Identity()
 
 
-@dataclass(frozen=True, slots=True)
-class _Own:
+class _Own(Struct, frozen=True):
     """What this process may do: sets of capabilities, as bits."""
 
     uid: int

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -19,8 +20,7 @@ _VARIABLE = "GAPLESS_INHERITED"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Inherited:
+class Inherited(Struct, frozen=True):
     """What came from before the exec, or is to go across it, by the numbers of file descriptors."""
 
     sockets: tuple[tuple[str, int], ...] = ()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import resource
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from supervisor.errors import HostError
 
@@ -38,8 +39,7 @@ NUMBERS: Final[Mapping[str, int]] = {
 """getrlimit(2): all that there are, small and without the prefix."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What to set on a process; None and names that are not there leave what gapless itself has."""
 
     resources: Sequence[tuple[str, int, int]] = ()

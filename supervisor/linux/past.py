@@ -3,15 +3,15 @@
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from supervisor.linux.steering import Order
 
 Socket = socket.socket
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """One socket, as it was written down."""
 
     number: int
@@ -26,8 +26,7 @@ class Entry:
         return cls(number=number, inode=os.fstat(sock.fileno()).st_ino, fd=sock.fileno())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class Past(Struct, frozen=True, kw_only=True):
     """A listener as it was, and what is left of it."""
 
     order: tuple[Entry, ...]

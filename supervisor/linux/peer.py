@@ -12,8 +12,9 @@ import errno
 import os
 import socket
 import struct
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
 
 _SO_PEERGROUPS = 59
 """asm-generic/socket.h, Linux 4.13. The two architectures that number it otherwise (parisc, sparc) have no uvloop."""
@@ -25,8 +26,7 @@ _MOST = 65536
 """NGROUPS_MAX."""
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """The process that connected, as it was then."""
 
     pid: int

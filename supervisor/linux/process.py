@@ -13,9 +13,10 @@ import select
 import signal
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.errors import HostError
 
@@ -39,8 +40,7 @@ _EXEC_FAILED = (126, 127)
 """POSIX sh, exec: 127 if the utility was not found, 126 if it was found and could not be executed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """How a process ended, as waitid(2) tells it."""
 
     status: int | None

@@ -8,8 +8,9 @@ import select
 import socket
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,8 +31,7 @@ _PATIENCE = 0.2
 """Seconds that systemd may keep us waiting."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """One datagram: who sent it by the kernel's word, and what it says."""
 
     pid: int

@@ -13,9 +13,10 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Container, Hashable
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Self
+
+from msgspec import Struct
 
 from supervisor.errors import HostError
 from supervisor.linux import sockdiag, socketfile, unixdiag
@@ -31,8 +32,7 @@ class TakenElsewhereError(OSError):
     """Somebody else than the member has accepted our connection, or who it was cannot be told."""
 
 
-@dataclass(frozen=True, slots=True)
-class SharedAddress:
+class SharedAddress(Struct, frozen=True):
     """A place that is listened on by one socket for all generations."""
 
     place: TcpAddress | UnixAddress

@@ -5,8 +5,9 @@ import os
 import socket
 import struct
 from collections.abc import Collection, Container, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from supervisor.errors import HostError
 from supervisor.linux import netlink
@@ -38,8 +39,7 @@ _MAPPED = "::ffff:"  # what a dual-stack socket has before an IPv4 address
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
 
 
-@dataclass(frozen=True, slots=True)
-class FoundSocket:
+class FoundSocket(Struct, frozen=True):
     """One socket of this network namespace. `inode` 0: no process holds it any more (TIME_WAIT and the like)."""
 
     host: str

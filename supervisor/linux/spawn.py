@@ -20,8 +20,9 @@ import signal
 import subprocess
 import sys
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from supervisor.errors import HostError
 from supervisor.linux import identity, limits
@@ -89,8 +90,7 @@ and leave argv[0] and the environment as they are: Python changes LC_CTYPE, so t
 it ignores two signals."""
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(Struct, frozen=True):
     """An open file that is to be run in place of what the first word of a command names."""
 
     fd: int
@@ -100,8 +100,7 @@ class Program:
     """Whether there is a read lease on it, which must still stand when it is run. If not, it must not have changed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Struct, frozen=True, kw_only=True):
     """What to run and as whom."""
 
     argv: Sequence[str]

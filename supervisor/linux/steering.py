@@ -15,8 +15,9 @@ import os
 import socket
 import struct
 from collections.abc import Container
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from supervisor.errors import HostError
 
@@ -33,8 +34,7 @@ _V4_SOURCE, _V4_SOURCE_PORT = 12, 20
 _V6_NEXT_HEADER, _V6_SOURCE, _V6_SOURCE_PORT = 6, 8, 40
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
+class Instruction(Struct, frozen=True):
     """One instruction; `otherwise` is the label to go to when a comparison does not hold."""
 
     code: int
@@ -42,8 +42,7 @@ class Instruction:
     otherwise: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(Struct, frozen=True):
     """A place in a program that jumps may name."""
 
     name: str
@@ -100,8 +99,7 @@ def constant(index: int) -> bytes:
     return assemble(choose(index))
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeMatch:
+class ProbeMatch(Struct, frozen=True):
     """One connection of the supervisor's own, by its local address and port, and the index that it goes to."""
 
     host: str
@@ -187,8 +185,7 @@ def is_deaf(sock: socket.socket) -> bool:
     return sock.getsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX) == NO_INTERFACE
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """The indexes of a group: who joins is last; when one leaves, the last takes its index.
 
     As __reuseport_add_sock() and __reuseport_detach_sock() in net/core/sock_reuseport.c do it.

@@ -11,7 +11,6 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from supervisor.errors import HostError
@@ -28,8 +27,7 @@ _MEMINFO = struct.Struct("=9I")  # SK_MEMINFO_VARS of linux/sock_diag.h; the fir
 _SO_BINDTOIFINDEX = 62
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UdpAddress(InetAddress):
+class UdpAddress(InetAddress, frozen=True, kw_only=True):
     """Where a UDP listener listens."""
 
     scheme: ClassVar[str] = SCHEME

@@ -7,9 +7,10 @@ import pwd
 import re
 import socket
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from msgspec import Struct
 
 from supervisor.errors import HostError
 from supervisor.linux import socketfile
@@ -28,8 +29,7 @@ _MODE = re.compile(r"0?[0-7]{3}")
 _USABLE = 0o600
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnixAddress:
+class UnixAddress(Struct, frozen=True, kw_only=True):
     """Where a Unix stream listener listens: `path` is a full path, or `@name` in the abstract namespace.
 
     `file_mode` is the file's, by default that of systemd's SocketMode=: whoever may enter the folder may connect.

@@ -12,10 +12,10 @@ import os
 import re
 import socket
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import h11
+from msgspec import Struct
 
 from supervisor.errors import HostError
 
@@ -37,16 +37,14 @@ class NoAnswerError(Exception):
     """There was no whole answer; the message says what there was."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """A whole answer, or as much of its body as is looked at."""
 
     status: int
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Warmth:
+class Warmth(Struct, frozen=True):
     """What came of warming a generation up."""
 
     answered: int
@@ -54,8 +52,7 @@ class Warmth:
     """Requests without a whole answer, or with one of 500 and above."""
 
 
-@dataclass(frozen=True, slots=True)
-class Door:
+class Door(Struct, frozen=True):
     """Where a member is asked."""
 
     listener: Listener

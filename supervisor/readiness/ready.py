@@ -6,8 +6,9 @@ Where nothing can be accepted (UDP), that one which says nothing has lived for a
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from supervisor.readiness.channel import ClosedWithoutWordError
 
@@ -34,8 +35,7 @@ class Accepting(Protocol):
         """Wait until it does; quick at first each time it is called."""
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """What counts as readiness."""
 
     method: str

@@ -13,8 +13,9 @@ import io
 import lzma
 import tarfile
 import zlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
+
+from msgspec import Struct
 
 from supervisor.errors import ReleaseError
 from supervisor.releases.manifest import shown
@@ -113,8 +114,7 @@ def is_archive(head: bytes) -> bool:
     return head[257:262] == b"ustar" or any(head.startswith(magic) for magic in _PACKED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class Member(Struct, frozen=True, kw_only=True):
     """One thing in an archive, as that says; nothing of it is to be trusted."""
 
     path: str

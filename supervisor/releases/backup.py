@@ -22,9 +22,10 @@ import os
 import re
 import tarfile
 from contextlib import ExitStack
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from msgspec import Struct
 
 from supervisor.errors import OperatorError, ReleaseError
 from supervisor.releases.layout import check_version
@@ -56,8 +57,7 @@ class BackupError(ReleaseError):
     """A backup that is damaged, or that is none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backup:
+class Backup(Struct, frozen=True, kw_only=True):
     """The manifest of a backup."""
 
     gapless: str

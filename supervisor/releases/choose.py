@@ -10,9 +10,11 @@ has a manifest is run as that says or not at all.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from supervisor.core.model import ANYWHERE
 from supervisor.errors import HostError, OperatorError, ReleaseError
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
 _SHOWN = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """What a command means now."""
 
     release: Release

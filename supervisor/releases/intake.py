@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
+
+from msgspec import Struct, field
 
 from supervisor.errors import ReleaseError
 from supervisor.releases.manifest import Item, check_link, check_path, shown
@@ -27,8 +28,7 @@ _SPECIAL = 0o6000
 """set-user-ID and set-group-ID."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """How much a release may be."""
 
     size: int = 8 << 30
@@ -37,8 +37,7 @@ class Limits:
     """Files, folders and links."""
 
 
-@dataclass(slots=True)
-class Intake:
+class Intake(Struct):
     """A new folder that is being filled."""
 
     folder: Path

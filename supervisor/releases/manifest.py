@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from supervisor.errors import ReleaseError
 
@@ -42,8 +43,7 @@ class ManifestError(ReleaseError):
     """A manifest that is damaged, or that is none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Item(Struct, frozen=True, kw_only=True):
     """One thing in a version."""
 
     path: str
@@ -58,8 +58,7 @@ class Item:
     """Of a link."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(Struct, frozen=True, kw_only=True):
     """What a release was found to be, before it was sealed."""
 
     kind: str
@@ -68,8 +67,7 @@ class Check:
     """The digest; the key, as whoever verified it calls it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class Manifest(Struct, frozen=True, kw_only=True):
     """A version as it was sealed."""
 
     version: str

@@ -6,9 +6,10 @@ import hashlib
 import os
 import shutil
 import stat
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from supervisor.core.model import Release
 from supervisor.errors import ReleaseError

@@ -16,9 +16,11 @@ import os
 import shutil
 import stat
 import tempfile
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from supervisor.core.launch import Store
 from supervisor.errors import HostError, OperatorError, ReleaseError
@@ -45,8 +47,7 @@ _LARGEST_TOGETHER = 256 << 20
 """Bytes of all that is kept in memory: configuration, state and manifests."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class Proof(Struct, frozen=True, kw_only=True):
     """What a backup is to be checked by."""
 
     sha256: str | None = None
@@ -70,8 +71,7 @@ class Proof:
         return tuple(said)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examined:
+class Examined(Struct, frozen=True, kw_only=True):
     """A backup that is whole."""
 
     manifest: Backup
@@ -170,8 +170,7 @@ def _check_alike(version: str, manifest: Manifest, there: dict[str, Item]) -> No
         raise ReleaseError(f"{shown(min(there))} is in the backup, and not in the manifest of {version}")
 
 
-@dataclass(slots=True)
-class _Reading:
+class _Reading(Struct):
     """Takes member after member, each of which has to be what the manifest in front says of it."""
 
     intakes: Mapping[str, Intake] = field(default_factory=dict)

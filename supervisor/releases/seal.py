@@ -19,9 +19,10 @@ import pwd
 import shutil
 import stat
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.errors import HostError, OperatorError, ReleaseError
 from supervisor.releases import archive, folder, signatures
@@ -51,8 +52,7 @@ _BEGUN = {
 _HEAD = 512
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class Offer(Struct, frozen=True, kw_only=True):
     """What is to become a version."""
 
     source: Path
@@ -65,8 +65,7 @@ class Offer:
     """Of the file, or of the file that `sha256` names, if it is called like that with a suffix."""
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+class Added(Struct, frozen=True):
     """A version that is there now."""
 
     manifest: Manifest
@@ -137,8 +136,7 @@ def _taken(layout: Layout, store: Store, offer: Offer, intake: Intake) -> tuple[
     return checks, digest
 
 
-@dataclass(frozen=True, slots=True)
-class _Checking:
+class _Checking(Struct, frozen=True):
     """What was given to check an offer by."""
 
     store: Store

@@ -19,9 +19,10 @@ import mmap
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.errors import HostError, OperatorError, ReleaseError
 from supervisor.releases.manifest import shown
@@ -56,8 +57,7 @@ _WRONG = {
 """What gpgv says, and what it means."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Minisign:
+class _Minisign(Struct, frozen=True):
     """A signature of minisign's."""
 
     prehashed: bool

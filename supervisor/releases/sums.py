@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.errors import OperatorError, ReleaseError
 from supervisor.releases.manifest import shown
@@ -22,8 +23,7 @@ _TAGGED = re.compile(r"SHA256 \((.*)\) = ([0-9a-fA-F]{64})", re.ASCII)
 _LARGEST = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
+class Sums(Struct, frozen=True):
     """What was given: one digest for whatever it is, or some by name."""
 
     alone: str | None

@@ -11,8 +11,9 @@ import hashlib
 import os
 import stat
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.errors import ReleaseError
 from supervisor.releases.manifest import NAME, Item, shown
@@ -30,8 +31,7 @@ _CLOSE = 2_000_000_000
 _OTHERS_WRITE = 0o022
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(Struct, frozen=True, kw_only=True):
     """A file as it was when its digest was taken."""
 
     device: int

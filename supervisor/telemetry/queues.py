@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 
 class Wait(NamedTuple):
@@ -18,8 +19,7 @@ class Wait(NamedTuple):
 _NONE = Wait()
 
 
-@dataclass(slots=True)
-class Queue:
+class Queue(Struct):
     """One queue, by looks at it in the order of time. Nothing is kept of a look but what it changed.
 
     An accept between two looks is seen where the queue is shorter at the second. A queue that has filled up again by

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from supervisor.linux import netstat
 
@@ -17,8 +18,7 @@ _MOST_PORTS = 1000
 _MOST_DEATHS = 20
 
 
-@dataclass(slots=True)
-class Stragglers:
+class Stragglers(Struct):
     """Who waited in the queue of sockets that went out of service."""
 
     migrated: int = 0
@@ -39,8 +39,7 @@ class Stragglers:
         return {"migrated": self.migrated, "reset": self.reset, "reset_ports": self.ports}
 
 
-@dataclass(slots=True)
-class Report:
+class Report(Struct):
     """One handoff under way."""
 
     watcher: Watcher
@@ -106,8 +105,7 @@ def for_alarms(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@dataclass(slots=True)
-class Drain:
+class Drain(Struct):
     """The generation that a handoff has left behind, until it has ended."""
 
     handoff: int

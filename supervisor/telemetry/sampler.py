@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.linux import sockdiag, unixdiag
 
@@ -19,8 +20,7 @@ _FRESH = 0.1
 """Seconds that the host's list of connections is used for: all generations of one status are counted in the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """All processes of a generation together."""
 
     memory: int

@@ -1,7 +1,6 @@
 """Who waits for what: nobody is forgotten, and nobody is told something else than what happened."""
 
 import asyncio
-from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -29,7 +28,8 @@ def outcome(result: Result, **more: Any) -> Outcome:  # noqa: ANN401 - fields of
         "phases": ((Phase.VERIFY, 0.0),),
         "ended": 1.0,
     }
-    return Outcome(**{each.name: None for each in fields(Outcome)} | told_of | more)
+    nothing: dict[str, Any] = dict.fromkeys(Outcome.__struct_fields__)
+    return Outcome(**nothing | told_of | more)
 
 
 def told(what: effects.Effect, *aborts: str) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from supervisor.control.clock import Clock
 from supervisor.control.explain import Sight, as_documents, explain, waiting

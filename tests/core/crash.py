@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from supervisor.core import effects, recovery
 from supervisor.core.effects import Kept
@@ -18,8 +20,7 @@ if TYPE_CHECKING:
     from tests.core.world import World
 
 
-@dataclass(frozen=True, slots=True)
-class Wreck:
+class Wreck(Struct, frozen=True):
     """What there is when no supervisor is."""
 
     written: State

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from tests.core.invariants import take
 
@@ -20,8 +21,7 @@ class InvariantError(AssertionError):
     """An invariant does not hold, with the shortest order of events that shows it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Explored:
+class Explored(Struct, frozen=True):
     """What an exploration has met."""
 
     worlds: tuple[World, ...]
@@ -75,6 +75,6 @@ def _take(world: World, event: Event, came_from: dict[World, tuple[World, Event]
 
 def _said(event: Event) -> str:
     """An event without what fills a page: releases, policies, times."""
-    told = [(each.name, getattr(event, each.name)) for each in fields(event)]
+    told = [(name, getattr(event, name)) for name in event.__struct_fields__]
     about = [f"{name} {getattr(value, 'id', value)}" for name, value in told if name not in {"at", "policy", "process"}]
     return ", ".join([type(event).__name__, *about])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from supervisor.core import events
 from supervisor.core.ending import Exit
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
     from supervisor.core.policy import Policy
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """Where an exploration starts, how deep it goes, and how much may happen on the way."""
 
     name: str

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from supervisor.core import events, handoff
 from supervisor.core.due import AwaitReady, watches

@@ -1,11 +1,11 @@
 """What a store asks for, decided from what is there alone: numbers of versions, and each order of what may happen."""
 
 import itertools
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from supervisor.core import events
 from supervisor.core.effects import Point

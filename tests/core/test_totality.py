@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import typing
-from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
+from msgspec.structs import replace
 
 from supervisor.core import due, effects, ending, events, generation, handoff, launch, model, outcome, policy
 from supervisor.core.model import Life, Mode, Phase, State
@@ -46,9 +47,10 @@ def test_every_move_leads_to_phases_or_the_end() -> None:
 
 def test_everything_in_the_core_is_frozen_and_can_be_compared() -> None:
     for module in (due, effects, events, launch, model, outcome, policy):
-        for _, each in inspect.getmembers(module, is_dataclass):
-            assert vars(each)["__dataclass_params__"].frozen
-            assert vars(each)["__dataclass_params__"].eq
+        kinds = [each for _, each in inspect.getmembers(module, inspect.isclass) if issubclass(each, Struct)]
+        for each in set(kinds) - {Struct}:
+            assert each.__struct_config__.frozen
+            assert each.__struct_config__.eq or inspect.isfunction(each.__eq__)
 
 
 # ---- any event at all, to any state that can be reached
@@ -87,7 +89,8 @@ def anything(wanted: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - it is giv
 
 def built(kind: type[Any]) -> st.SearchStrategy[Any]:
     hints = typing.get_type_hints(kind, NAMES)
-    return st.builds(kind, **{each.name: anything(hints[each.name]) for each in fields(kind)})
+    told = st.fixed_dictionaries({name: anything(hints[name]) for name in kind.__struct_fields__})
+    return told.map(lambda fields: kind(**fields))
 
 
 any_event: st.SearchStrategy[events.Event] = st.one_of(*(built(kind) for kind in kinds(events.Event)))

@@ -10,8 +10,9 @@ Deadlines pass by their name alone (`lapse 1`, `lapse handoff`), at their own ti
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from supervisor.core import effects, events
 from supervisor.core.due import deadlines
@@ -153,7 +154,7 @@ def _effect(effect: effects.Effect) -> str:
         case effects.Refuse():
             return f"refuse {effect.request.id}{_why(effect.failure)}"
         case _:
-            told = [_value(getattr(effect, each.name), each.name) for each in fields(effect)]
+            told = [_value(getattr(effect, name), name) for name in effect.__struct_fields__]
             return " ".join([type(effect).__name__.lower(), *told])
 
 

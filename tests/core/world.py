@@ -8,8 +8,10 @@ effects have been asked for and not yet answered. What must never be true of it 
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from supervisor.core import effects, events
 from supervisor.core.due import (
@@ -31,7 +33,6 @@ from supervisor.core.launch import Launch, Store
 from supervisor.core.model import ANYWHERE, Ask, Failure, Process, Reason, Release, Request, State
 from supervisor.core.outcome import Result
 from supervisor.core.policy import HealthProbe, Policy
-from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,16 +69,14 @@ def stored(name: str) -> Release:
 STORED = (stored("a"), stored("b"))
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """How much may happen: operators ask at most that often, and a verification finds one of these."""
 
     asks: int
     found: tuple[tuple[Release, Policy], ...] = ((RELEASES[1], POLICY),)
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(Struct, frozen=True):
     """The core's state, and the reality that it does not see but through events."""
 
     state: State = field(default_factory=State)

@@ -4,11 +4,11 @@ import json
 import os
 import resource
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from supervisor.core import events
 from supervisor.core.launch import Launch

@@ -6,9 +6,9 @@ import resource
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from supervisor.errors import HostError
 from supervisor.linux.address import TcpAddress

@@ -8,10 +8,10 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from supervisor.core.policy import HttpCheck, WarmUp
 from supervisor.linux.address import TcpAddress

@@ -10,13 +10,14 @@ import shutil
 import stat
 import tarfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from supervisor import daemon_backup, daemon_restore
 from supervisor.core.launch import Launch

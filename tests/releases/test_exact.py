@@ -7,10 +7,10 @@ import pickle
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from supervisor.core.launch import Launch, Store
 from supervisor.core.model import Release

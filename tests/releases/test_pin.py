@@ -8,10 +8,10 @@ import subprocess
 import sys
 import venv
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from supervisor.core.launch import Launch
 from supervisor.core.model import Release

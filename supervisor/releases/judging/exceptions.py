@@ -6,9 +6,10 @@ An exception counts up to and including its day, in UTC, and never longer: what 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from supervisor.errors import OperatorError
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 _KEYS = frozenset({"id", "until", "reason", "package"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
+class Allowance(Struct, frozen=True, kw_only=True):
     """One vulnerability that is allowed for a time."""
 
     id: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from supervisor.releases.judging.vulnerability import Vulnerability
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class Judged(Struct, frozen=True, kw_only=True):
     """One vulnerability, and what was decided."""
 
     found: Vulnerability
@@ -22,8 +22,7 @@ class Judged:
     because: str
 
 
-@dataclass(slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, kw_only=True):
     """The whole of it."""
 
     judged: list[Judged] = field(default_factory=list)

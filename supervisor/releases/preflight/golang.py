@@ -11,8 +11,10 @@ Whatever a file says, no more is read than its data in pieces of 1 MB, and the s
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from supervisor.releases.preflight.finding import says, warns
 
@@ -47,8 +49,7 @@ _INSTRUMENTED: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+class Module(Struct, frozen=True):
     """One module, and what was built in its place."""
 
     path: str
@@ -61,8 +62,7 @@ class Module:
         return f"{name} => {self.replaced_by}" if self.replaced_by else name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildInfo:
+class BuildInfo(Struct, frozen=True, kw_only=True):
     """All that it tells."""
 
     go: str

@@ -9,12 +9,12 @@ mapped can shorten it, and the next look would be the end of the looker (SIGBUS)
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from elftools.construct import ConstructError
 from elftools.elf.structs import ELFStructs
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,8 +70,7 @@ class File:
         return os.pread(self._descriptor, min(length, self.size - offset), offset)
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """One of its program headers."""
 
     kind: str
@@ -85,8 +84,7 @@ class Segment:
     flags: int
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """One of its section headers, which nothing at run time needs."""
 
     name: str
@@ -94,8 +92,7 @@ class Section:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """A version of a library's symbols that it was linked against."""
 
     library: str
@@ -103,8 +100,7 @@ class Wanted:
     weak: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
+class Image(Struct, frozen=True, kw_only=True):
     """One file, as far as it matters to who starts it."""
 
     read: Read

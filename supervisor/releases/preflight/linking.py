@@ -12,9 +12,10 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from supervisor.releases.preflight import folders
 from supervisor.releases.preflight.finding import blocks, says, warns
@@ -30,8 +31,7 @@ _MOST: Final = 1000
 """Libraries. The largest desktop programs load three hundred."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
+class Search(Struct, frozen=True, kw_only=True):
     """Where is looked, beside what the files themselves say."""
 
     library_path: tuple[str, ...]
@@ -44,8 +44,7 @@ class Search:
     """$LIB"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class Loaded(Struct, frozen=True, kw_only=True):
     """A file that would be in the process."""
 
     path: str
@@ -55,8 +54,7 @@ class Loaded:
     names: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Missing:
+class Missing(Struct, frozen=True, kw_only=True):
     """A library that is not to be found."""
 
     name: str
@@ -65,8 +63,7 @@ class Missing:
     """Files of its name that do not fit."""
 
 
-@dataclass(slots=True)
-class Linked:
+class Linked(Struct):
     """All that would be in the process."""
 
     loaded: list[Loaded] = field(default_factory=list)

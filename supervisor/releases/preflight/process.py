@@ -12,6 +12,8 @@ import resource
 import sys
 from typing import Any, Final
 
+from msgspec.structs import asdict
+
 from supervisor import __version__
 from supervisor.releases.preflight.look import look
 from supervisor.releases.preflight.surroundings import from_json
@@ -38,4 +40,4 @@ def main() -> None:
 
 
 def _fields(value: object) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in type(value).__slots__}  # type: ignore[attr-defined] # findings alone
+    return asdict(value)  # type: ignore[arg-type]  # findings alone

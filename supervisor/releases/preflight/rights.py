@@ -6,9 +6,10 @@ import os
 import stat
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from supervisor.linux.identity import CAPABILITIES
 from supervisor.releases.preflight.finding import blocks, says, warns
@@ -25,8 +26,7 @@ _WORDS = struct.Struct("<IIIII")
 _ACL = "system.posix_acl_access"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rights:
+class Rights(Struct, frozen=True, kw_only=True):
     """What a file gives to who starts it."""
 
     set_id: bool = False
@@ -42,8 +42,7 @@ class Rights:
         return self.set_id or bool(self.permitted)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class Bounds(Struct, frozen=True, kw_only=True):
     """What we hand on to all that we start."""
 
     no_new_privileges: bool = False

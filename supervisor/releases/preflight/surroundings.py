@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from supervisor.linux import names
 
@@ -18,8 +20,7 @@ _WANTED = frozenset({"LD_LIBRARY_PATH", "PATH"})
 """What of an environment matters to how a file is loaded."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True, kw_only=True):
     """What is told by who asks for a look."""
 
     directory: str = "/"
@@ -37,7 +38,7 @@ class Surroundings:
 
     def to_json(self) -> str:
         """For another process."""
-        return json.dumps({name: getattr(self, name) for name in self.__slots__}, default=dict)
+        return json.dumps(asdict(self), default=dict)
 
 
 def from_json(text: str | bytes) -> Surroundings:
