@@ -81,6 +81,7 @@ class Engine:
         self._events: deque[Event] = deque()
         self._busy = False
         self._untold: deque[Step] = deque()
+        self._tells = False
         self._unwritten = False
         self._timers: dict[Hashable, asyncio.TimerHandle] = {}
         self._watches: dict[Watch, Callable[[], None]] = {}
@@ -95,6 +96,8 @@ class Engine:
         try:
             self._record.write(self.state, synced=True)
             self._carry_out(was, event, effects)
+            self._arm()
+            self._tell_soon()
         finally:
             self._busy = False
         self._take_all()
@@ -133,15 +136,28 @@ class Engine:
         self._busy = True
         try:
             while self._events:
-                self._take(self._events.popleft())
+                self._take_those_here()
         finally:
             self._busy = False
 
-    def _take(self, event: Event) -> None:
+    def _take_those_here(self) -> None:
+        """What goes on is compared after all of them: a process that has just been made is let go before that."""
+        changed = False
+        try:
+            while self._events:
+                changed |= self._take(self._events.popleft())
+        finally:
+            if changed:
+                self._arm()
+                self._tell_soon()
+
+    def _take(self, event: Event) -> bool:
         before = self.state
         self.state, effects = step(before, event)
-        if self.state != before or effects:
+        changed = self.state != before or bool(effects)
+        if changed:
             self._carry_out(before, event, effects)
+        return changed
 
     def _carry_out(self, before: State, event: Event, effects: tuple[Effect, ...]) -> None:
         self._write(effects)
@@ -149,9 +165,6 @@ class Engine:
             self._perform(effect)
         if any(effect.moves_sockets for effect in effects):
             self._unwritten = True
-        self._arm()
-        if not self._untold:
-            self._loop.call_soon(self._tell)
         self._untold.append(Step(before, event, self.state, effects))
 
     def _perform(self, effect: Effect) -> None:
@@ -166,8 +179,15 @@ class Engine:
             self._record.write(self.state, synced=kept is Kept.SYNCED)
         self._unwritten = kept is Kept.NOTHING
 
+    def _tell_soon(self) -> None:
+        """Behind what has been armed: a look that can begin at once comes before people are told that it does."""
+        if not self._tells:
+            self._tells = True
+            self._loop.call_soon(self._tell)
+
     def _tell(self) -> None:
         """Nobody hears of what the next supervisor would not know."""
+        self._tells = False
         if self._unwritten:
             self._unwritten = False
             self._record.write(self.state, synced=False)

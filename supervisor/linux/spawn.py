@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 from contextlib import ExitStack, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
@@ -292,6 +293,7 @@ def _is_in_good_hands(path: str) -> bool:
     return os.geteuid() != 0 or (folder.st_uid == 0 and not folder.st_mode & 0o022)
 
 
+@lru_cache(4096)
 def _is_shell_name(name: str) -> bool:
     """Whether a shell passes it on as it is: it may be a variable, and not one that a shell has its own ideas of."""
     plain = name.isascii() and name.isidentifier()
