@@ -30,7 +30,7 @@ def test_an_upgrade_of_what_is_not_current_is_refused(supervisor: Supervisor, v1
 def test_a_release_is_known_by_its_digest(supervisor: Supervisor, v1: Path, v2: Path) -> None:
     supervisor.start(v1)
     supervisor.use(v2)
-    digest = _digest(supervisor)
+    digest = supervisor.digest()
     assert supervisor.command("upgrade", "--if-current", digest[:7]).returncode == 4
     assert supervisor.command("upgrade", "--if-current", digest[:8].upper()).returncode == 0
 
@@ -41,17 +41,8 @@ def test_its_file_is_read_with_pauses(supervisor: Supervisor, v1: Path, tmp_path
     os.truncate(large, 256 * 256 * 1024)
     began = time.monotonic()
     supervisor.start(large)
-    _digest(supervisor)
+    supervisor.digest()
     assert time.monotonic() - began > 256 * 0.005
-
-
-def _digest(supervisor: Supervisor) -> str:
-    """It is computed beside the start-up, and no event tells of it: it is asked for, and has seconds to come."""
-    for _ in range(10_000):
-        found = supervisor.serving()["release"]["sha256"]
-        if found:
-            return str(found)
-    raise AssertionError("it was never computed")
 
 
 def test_it_counts_when_the_request_is_taken_up(supervisor: Supervisor, v1: Path, v2: Path) -> None:

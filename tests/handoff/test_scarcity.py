@@ -21,7 +21,9 @@ def test_without_file_descriptors_a_handoff_ends_and_leaves_nothing(
     supervisor.configure(listen=listen)
     supervisor.start(v1)
     supervisor.event("generation_ended", generation=supervisor.upgrade(v2)["from_generation"])
-    before = proc.fds(supervisor.pid)
+    supervisor.digest()
+    supervisor.output.until("nobody to ask it", lambda: not _is_asked(supervisor), step=0.01)
+    before = proc.fds(supervisor.pid)  # those that stay open: no file that is read, no connection that asks
     files = _files(supervisor)
     hard = resource.prlimit(supervisor.pid, resource.RLIMIT_NOFILE)[1]
     free = (number for number in range(max(before) + left + 2) if number not in before)
@@ -34,6 +36,12 @@ def test_without_file_descriptors_a_handoff_ends_and_leaves_nothing(
     assert supervisor.get().version == "v2"
     assert _files(supervisor) == files
     assert supervisor.upgrade(v1)["to_generation"] > 2
+
+
+def _is_asked(supervisor: Supervisor) -> bool:
+    """Whether a connection to its control socket is open at its end (proc(5), /proc/net/unix; 03: connected)."""
+    sockets = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    return any(each[5] == "03" and each[-1] == str(supervisor.control) for each in sockets)
 
 
 def _files(supervisor: Supervisor) -> int:

@@ -253,6 +253,12 @@ class Supervisor:
         (found,) = [each for each in self.status()["generations"] if each["role"] == "serving"]
         return dict(found)
 
+    def digest(self) -> str:
+        """The sha256 of what serves. It is read after a start, and no event tells of it."""
+        return str(
+            self.output.until("the digest of what serves", lambda: self.serving()["release"]["sha256"], step=0.01)
+        )
+
     def status(self) -> dict[str, Any]:
         return self.client().call("GET", "/v1/status")
 
