@@ -20,13 +20,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, cast
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from supervisor import __version__
 from supervisor.config import reading
 from supervisor.config.source import contents
 from supervisor.core import fallback
 from supervisor.core.recovery import elsewhere
+from supervisor.core.value import replace
 from supervisor.daemon_place import Place
 from supervisor.daemon_referred import referred
 from supervisor.engine import heritage, journal

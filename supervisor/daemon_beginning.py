@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 from msgspec import Struct
-from msgspec.structs import replace
 
 from supervisor.core import events
 from supervisor.core.model import State
+from supervisor.core.value import replace
 from supervisor.daemon_current import point_first, sweep
 from supervisor.daemon_listeners import close_unwanted, open_listeners
 from supervisor.engine.addresses import addresses

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 import supervisor
 from supervisor import __version__
 from supervisor.core.clearance import BLOCKS, NOTHING, Asking, Seen, filled, in_a_line, judged, variables
 from supervisor.core.model import Failure, Life, Reason
+from supervisor.core.value import replace
 from supervisor.errors import HostError
 from supervisor.linux import identity, names
 from supervisor.linux.errand import Errand, Manner

@@ -6,8 +6,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
-from msgspec.structs import replace
 
+from supervisor.core.value import replace
 from supervisor.errors import ReleaseError
 from supervisor.releases.choose import recall_any
 from supervisor.releases.digest import digest, digest_of

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from supervisor.core import due, events
 from supervisor.core.clearance import is_asked
 from supervisor.core.model import ANYWHERE, Ask, Failure, Reason
+from supervisor.core.value import replace
 from supervisor.engine.mending import mend
 from supervisor.errors import ConfigurationError, HostError, ReleaseError
 from supervisor.linux import process

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from msgspec import Struct
-from msgspec.structs import replace
+
+from supervisor.core.value import replace
 
 
 class Allowance(Struct, frozen=True, kw_only=True):

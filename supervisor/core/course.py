@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from supervisor.core import events
 from supervisor.core.effects import Conclude
 from supervisor.core.model import ANYWHERE, Ask, Failure, Reason
 from supervisor.core.outcome import Outcome, Result
 from supervisor.core.pointing import pointed
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from supervisor.core.events import Event

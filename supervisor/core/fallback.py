@@ -22,13 +22,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from supervisor.core import events, handoff
 from supervisor.core.health import committed, one_failure
 from supervisor.core.model import Ask, Mode, Reason, Request
 from supervisor.core.outcome import Result
 from supervisor.core.record import span
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from supervisor.core.model import Generation, Handoff, State

@@ -17,12 +17,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from supervisor.core import events
 from supervisor.core.effects import Forget, Kill, LetGo, Spawn, Tell
 from supervisor.core.model import Generation, Health, Life, Mode, Role
 from supervisor.core.policy import KILL_AGAIN, extended, failures_after, restart_after
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

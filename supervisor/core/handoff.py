@@ -29,10 +29,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from supervisor.core import moves, retreat
 from supervisor.core.model import Handoff, Phase
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -21,12 +21,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from supervisor.core import events, handoff
 from supervisor.core.generation import policy_for
 from supervisor.core.model import Ask, Life, Mode, Reason, Request, Role
 from supervisor.core.policy import ONE_FAILURE, replace_after, well_enough
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from supervisor.core.model import Generation, State

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from supervisor.core import events, generation
 from supervisor.core.course import candidate_of, conclude, enter, failure_in, predecessor_of
 from supervisor.core.effects import Steer
@@ -15,6 +13,7 @@ from supervisor.core.pointing import put_back
 from supervisor.core.policy import STEER_AGAIN, probation_of
 from supervisor.core.record import Served
 from supervisor.core.retreat import go_back
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from supervisor.core.events import Event

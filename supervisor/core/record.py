@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from supervisor.core.launch import Launch
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -19,7 +19,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from supervisor.core import events
 from supervisor.core.course import conclude
@@ -31,6 +30,7 @@ from supervisor.core.pointing import pointed, put_back
 from supervisor.core.record import Served
 from supervisor.core.step import step
 from supervisor.core.turn import Turn
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

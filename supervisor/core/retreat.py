@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from supervisor.core import events, generation
 from supervisor.core.course import candidate_of, conclude, enter, failure_in, predecessor_of
 from supervisor.core.effects import Refuse, Steer
 from supervisor.core.model import Failure, Life, Phase, Reason, Role
 from supervisor.core.outcome import Result
 from supervisor.core.policy import STEER_AGAIN
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from supervisor.core.events import Event

@@ -6,14 +6,13 @@ of it, or the service as a whole. The decisions themselves are in `generation` a
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from supervisor.core import events, fallback, generation, handoff, health
 from supervisor.core.effects import Effect, End, Lifted, Refuse
 from supervisor.core.handoff import Cue
 from supervisor.core.model import Ask, Failure, Handoff, Life, Mode, Phase, Reason, Request, Role, State
 from supervisor.core.record import Served, ids, is_called
 from supervisor.core.turn import Turn
+from supervisor.core.value import replace
 
 _CANDIDATE_CUES: dict[type[events.GenerationEvent], Cue] = {
     events.Spawned: Cue.SPAWNED,

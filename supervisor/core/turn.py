@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from supervisor.core.effects import CloseSockets
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from supervisor.core.effects import Effect

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 from msgspec import Struct
-from msgspec.structs import replace
 
 from supervisor.core import effects, events
 from supervisor.core.generation import policy_for
 from supervisor.core.model import Failure, Mode, Process, Reason
+from supervisor.core.value import replace
 from supervisor.engine import contract
 from supervisor.engine.addresses import addresses
 from supervisor.engine.instances import Instance

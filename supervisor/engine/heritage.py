@@ -7,10 +7,10 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from supervisor.core.model import Release, State
 from supervisor.core.record import Served
+from supervisor.core.value import replace
 from supervisor.engine.codec import decoded
 from supervisor.engine.journal import FORMAT, NAME, boot_id
 from supervisor.linux.past import Entry

@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from msgspec.structs import replace
 
 from supervisor.core.model import Release
+from supervisor.core.value import replace
 from supervisor.engine.codec import plain
 from supervisor.linux.process import start_ticks
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from msgspec import Struct
-from msgspec.structs import replace
 
 from supervisor.core.due import deadlines, watches
 from supervisor.core.effects import Kept
 from supervisor.core.step import step
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     import asyncio

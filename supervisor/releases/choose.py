@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from supervisor.core.model import ANYWHERE
+from supervisor.core.value import replace
 from supervisor.errors import HostError, OperatorError, ReleaseError
 from supervisor.releases.layout import Layout
 from supervisor.releases.manifest import read

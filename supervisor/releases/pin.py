@@ -9,9 +9,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from supervisor.core.model import Release
+from supervisor.core.value import replace
 from supervisor.errors import ReleaseError
 from supervisor.releases.digest import digest
 from supervisor.releases.format import check_format

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from supervisor.core.launch import Store
+from supervisor.core.value import replace
 from supervisor.errors import HostError, OperatorError, ReleaseError
 from supervisor.releases import archive, backup, signatures
 from supervisor.releases.intake import AT_ONCE, Intake

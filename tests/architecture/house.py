@@ -46,6 +46,7 @@ CORE_MAY_IMPORT = frozenset(
         "__future__",
         "collections",
         "collections.abc",
+        "dataclasses",  # for mypy alone: see `value`
         "enum",
         "functools",
         "itertools",

@@ -7,13 +7,13 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from msgspec.structs import replace
 
 from supervisor.control.clock import Clock
 from supervisor.control.explain import Sight, as_documents, explain, waiting
 from supervisor.core import events
 from supervisor.core.due import deadlines
 from supervisor.core.model import Ask, Mode, Request
+from supervisor.core.value import replace
 from tests.core.explore import explore
 from tests.core.invariants import take
 from tests.core.starts import (

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from supervisor.core import effects, recovery
 from supervisor.core.effects import Kept
 from supervisor.core.model import Mode
 from supervisor.core.step import step
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from supervisor.core import effects, events
 from supervisor.core.model import Ask, Failure, Life, Mode, Phase, Reason, Role
 from supervisor.core.outcome import Result
 from supervisor.core.policy import ONE_FAILURE
 from supervisor.core.step import step
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from supervisor.core.model import Generation, Handoff

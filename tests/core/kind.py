@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from supervisor.core import events
 from supervisor.core.due import deadlines
 from supervisor.core.model import Life, Mode
+from supervisor.core.value import replace
 from tests.core.invariants import take
 from tests.core.world import EXCLUSIVE, POLICY, RELEASES, STORED, Bounds
 

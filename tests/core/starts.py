@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from supervisor.core import events
 from supervisor.core.ending import Exit
 from supervisor.core.model import Ask, Failure, Process, Reason, Request
 from supervisor.core.record import Served
+from supervisor.core.value import replace
 from tests.core.invariants import take
 from tests.core.world import (
     EXCLUSIVE,

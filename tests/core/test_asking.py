@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from msgspec.structs import replace
 
 from supervisor.core import effects, events
 from supervisor.core.launch import Listen
 from supervisor.core.model import Ask, Failure, Mode, Phase, Reason, Request, State
 from supervisor.core.outcome import Result
 from supervisor.core.step import step
+from supervisor.core.value import replace
 from tests.core.invariants import take, watched
 from tests.core.starts import (
     alone_on_probation,

@@ -11,7 +11,6 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from msgspec.structs import replace
 
 from supervisor.core import events, handoff
 from supervisor.core.due import AwaitReady, watches
@@ -19,6 +18,7 @@ from supervisor.core.fallback import stuck
 from supervisor.core.health import replaced_at
 from supervisor.core.model import Ask, Life, Mode, Phase, Role
 from supervisor.core.step import step
+from supervisor.core.value import replace
 from tests.core.explore import Explored, explore
 from tests.core.invariants import take
 from tests.core.kind import calm, finished, kindness, onward, stubbornness

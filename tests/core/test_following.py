@@ -5,7 +5,6 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from supervisor.core import events
 from supervisor.core.effects import Point
@@ -18,6 +17,7 @@ from supervisor.core.pointing import FOLLOW
 from supervisor.core.policy import Policy
 from supervisor.core.recovery import begun_anew
 from supervisor.core.step import step
+from supervisor.core.value import replace
 
 ROOT = "/srv/web"
 PARTS = st.integers(0, 10**30)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from msgspec.structs import replace
 
 from supervisor.core import effects, events, policy
 from supervisor.core.due import deadlines
@@ -13,6 +12,7 @@ from supervisor.core.ending import Exit
 from supervisor.core.model import Ask, Life, Phase, Request
 from supervisor.core.policy import Policy
 from supervisor.core.step import step
+from supervisor.core.value import replace
 from tests.core.invariants import take, watched
 from tests.core.kind import first_deadline
 from tests.core.starts import asked, begun, borrowing, crashed, dies, lapsed, serving, shifted, up, verified

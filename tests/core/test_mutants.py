@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from msgspec.structs import replace
 
 from supervisor.core import course, due, events, fallback, generation, handoff, health, moves, retreat
 from supervisor.core import step as step_module
@@ -16,6 +15,7 @@ from supervisor.core.outcome import Result
 from supervisor.core.pointing import pointed
 from supervisor.core.record import Record, Served
 from supervisor.core.turn import Turn
+from supervisor.core.value import replace
 from tests.core import starts
 from tests.core.explore import InvariantError, explore
 from tests.core.invariants import take

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from supervisor.core import due, events
 from supervisor.core.chronicle import chronicle
 from supervisor.core.ending import Exit
 from supervisor.core.model import Ask, Failure, Reason, State
 from supervisor.core.policy import ONE_FAILURE
 from supervisor.core.step import step
+from supervisor.core.value import replace
 from tests.core.starts import shifted, succeeded
 from tests.core.world import WARY, WATCHED
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
-from msgspec.structs import replace
 
 from supervisor.core import events, policy
 from supervisor.core.ending import Exit
 from supervisor.core.model import Ask, Failure, Life, Mode, Reason, Request, Role
 from supervisor.core.policy import KILL_AGAIN, Policy
+from supervisor.core.value import replace
 from tests.core.invariants import take
 from tests.core.kind import calm, finished, first_deadline, kindness, onward, stubbornness
 from tests.core.starts import ails, begun, dies, serving, up

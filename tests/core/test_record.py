@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from msgspec.structs import replace
 
 from supervisor.core import effects, events
 from supervisor.core.due import VerifyRelease, watches
@@ -13,6 +12,7 @@ from supervisor.core.launch import Launch
 from supervisor.core.model import Ask, Phase, Release, Request
 from supervisor.core.record import KEPT, Record, Served, is_called
 from supervisor.core.step import step
+from supervisor.core.value import replace
 from tests.core.invariants import take
 from tests.core.starts import ails, asked, lapsed, serving, shifted, up
 from tests.core.world import POLICY, RELEASES

@@ -6,11 +6,11 @@ import itertools
 from typing import TYPE_CHECKING
 
 import pytest
-from msgspec.structs import replace
 
 from supervisor.core import events, recovery
 from supervisor.core.model import Mode, Role, State
 from supervisor.core.record import Quarantined, Record, Served
+from supervisor.core.value import replace
 from tests.core.crash import Wreck, fates, found, succeeded, wrecks
 from tests.core.explore import explore
 from tests.core.invariants import check

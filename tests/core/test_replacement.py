@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from msgspec.structs import replace
 
 from supervisor.core import events, recovery
 from supervisor.core.ending import Exit
 from supervisor.core.model import Ask, Failure, Phase, Process, Reason, Request, State
 from supervisor.core.policy import Policy
 from supervisor.core.step import step
+from supervisor.core.value import replace
 from tests.core.world import RELEASES
 
 if TYPE_CHECKING:

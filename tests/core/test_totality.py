@@ -10,11 +10,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
-from msgspec.structs import replace
 
 from supervisor.core import due, effects, ending, events, generation, handoff, launch, model, outcome, policy
 from supervisor.core.model import Life, Mode, Phase, State
 from supervisor.core.step import step
+from supervisor.core.value import replace
 from tests.core.explore import explore
 from tests.core.starts import STARTS
 from tests.core.world import RELEASES

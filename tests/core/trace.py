@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from supervisor.core import effects, events
 from supervisor.core.due import deadlines
 from supervisor.core.ending import Exit
 from supervisor.core.model import Ask, Failure, Process, Reason, Request
+from supervisor.core.value import replace
 from tests.core.invariants import watched
 from tests.core.world import EXCLUSIVE, NO_PROBATION, POLICY, RELEASES, WATCHED, World
 

@@ -11,7 +11,6 @@ import operator
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from supervisor.core import effects, events
 from supervisor.core.due import (
@@ -33,6 +32,7 @@ from supervisor.core.launch import Launch, Store
 from supervisor.core.model import ANYWHERE, Ask, Failure, Process, Reason, Release, Request, State
 from supervisor.core.outcome import Result
 from supervisor.core.policy import HealthProbe, Policy
+from supervisor.core.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

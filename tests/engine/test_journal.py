@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from supervisor.core import events
 from supervisor.core.launch import Launch
@@ -16,6 +15,7 @@ from supervisor.core.model import Release, State
 from supervisor.core.policy import Policy
 from supervisor.core.record import Quarantined, Record, Served
 from supervisor.core.step import step
+from supervisor.core.value import replace
 from supervisor.engine import heritage
 from supervisor.engine.heritage import Listened
 from supervisor.engine.journal import Journal, for_elsewhere

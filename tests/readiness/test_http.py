@@ -11,9 +11,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from supervisor.core.policy import HttpCheck, WarmUp
+from supervisor.core.value import replace
 from supervisor.linux.address import TcpAddress
 from supervisor.linux.tcp import TcpListener
 from supervisor.readiness.http import Door, NoAnswerError, Warmth, warm_up, well

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from supervisor import daemon_backup, daemon_restore
 from supervisor.core.launch import Launch
 from supervisor.core.model import Generation, Life, Release, Request, Role, State
 from supervisor.core.outcome import Outcome, Result
+from supervisor.core.value import replace
 from supervisor.engine import heritage
 from supervisor.engine.journal import FORMAT, Journal
 from supervisor.errors import HostError, OperatorError, ReleaseError

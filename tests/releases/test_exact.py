@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from supervisor.core.launch import Launch, Store
 from supervisor.core.model import Release
+from supervisor.core.value import replace
 from supervisor.errors import ReleaseError
 from supervisor.releases import exact, verify
 from supervisor.releases.choose import choose, choose_again, recall_any

@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from supervisor.core.launch import Launch
 from supervisor.core.model import Release
+from supervisor.core.value import replace
 from supervisor.errors import ReleaseError
 from supervisor.releases.digest import digest
 from supervisor.releases.pin import pin, pin_again, recall

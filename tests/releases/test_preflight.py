@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
+from supervisor.core.value import replace
 from supervisor.linux.host import Place
 from supervisor.linux.identity import CAPABILITIES
 from supervisor.releases.preflight import folders, linking

@@ -14,8 +14,8 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
+from supervisor.core.value import replace
 from supervisor.releases.preflight.finding import says, warns
 
 if TYPE_CHECKING:
