@@ -32,7 +32,7 @@ class Store(Struct, frozen=True, kw_only=True):
     """How many versions a prune leaves, beside those that are in use."""
 
 
-class Launch(Struct, frozen=True, kw_only=True):
+class Launch(Struct, frozen=True, kw_only=True, cache_hash=True):
     """How a server is run: the whole of what was configured, with the file pinned."""
 
     argv: tuple[str, ...]

@@ -118,7 +118,7 @@ class Failure(Struct, frozen=True):
         return f"{self.reason}: {self.detail}" if self.detail else str(self.reason)
 
 
-class Release(Struct, frozen=True, kw_only=True):
+class Release(Struct, frozen=True, kw_only=True, cache_hash=True):
     """An immutable version of the server, as it was found when it was pinned."""
 
     id: str
@@ -208,7 +208,7 @@ class Health(Struct, frozen=True, kw_only=True):
         return self.ailment is None or self.ailment.reason not in _AILING
 
 
-class Generation(Struct, frozen=True, kw_only=True):
+class Generation(Struct, frozen=True, kw_only=True, cache_hash=True):
     """One running instance of a release on sockets of its own. Started again, it is the same generation's next run."""
 
     number: int
@@ -278,7 +278,7 @@ class Handoff(Struct, frozen=True, kw_only=True):
         return self.policy is not None and self.policy.exclusive
 
 
-class State(Struct, frozen=True, kw_only=True):
+class State(Struct, frozen=True, kw_only=True, cache_hash=True):
     """All that is decided upon. What the journal holds."""
 
     policy: Policy = field(default_factory=Policy)

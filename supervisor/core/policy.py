@@ -71,7 +71,7 @@ class HealthProbe(Struct, frozen=True, kw_only=True):
     """In a row, after which it ails."""
 
 
-class Policy(Struct, frozen=True, kw_only=True):
+class Policy(Struct, frozen=True, kw_only=True, cache_hash=True):
     """The configured numbers, in seconds."""
 
     ready_method: str = "auto"
