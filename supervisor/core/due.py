@@ -43,6 +43,9 @@ class _Told(Watch, frozen=True, eq=False):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Told) and type(other) is type(self) and other.thing == self.thing
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # a Struct has one of its own, which goes by identity where eq is off
+
     def __hash__(self) -> int:
         return hash((type(self), self.thing))
 

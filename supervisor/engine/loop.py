@@ -96,8 +96,7 @@ class Engine:
         try:
             self._record.write(self.state, synced=True)
             self._carry_out(was, event, effects)
-            self._arm()
-            self._tell_soon()
+            self._go_on()
         finally:
             self._busy = False
         self._take_all()
@@ -148,8 +147,7 @@ class Engine:
                 changed |= self._take(self._events.popleft())
         finally:
             if changed:
-                self._arm()
-                self._tell_soon()
+                self._go_on()
 
     def _take(self, event: Event) -> bool:
         before = self.state
@@ -179,11 +177,14 @@ class Engine:
             self._record.write(self.state, synced=kept is Kept.SYNCED)
         self._unwritten = kept is Kept.NOTHING
 
-    def _tell_soon(self) -> None:
-        """Behind what has been armed: a look that can begin at once comes before people are told that it does."""
-        if not self._tells:
-            self._tells = True
-            self._loop.call_soon(self._tell)
+    def _go_on(self) -> None:
+        """Arm, and then have people told: a look that can begin at once comes before they hear that it does."""
+        try:
+            self._arm()
+        finally:
+            if not self._tells:
+                self._tells = True
+                self._loop.call_soon(self._tell)
 
     def _tell(self) -> None:
         """Nobody hears of what the next supervisor would not know."""

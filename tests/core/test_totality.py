@@ -53,6 +53,20 @@ def test_everything_in_the_core_is_frozen_and_can_be_compared() -> None:
             assert each.__struct_config__.eq or inspect.isfunction(each.__eq__)
 
 
+def test_what_is_only_told_to_a_looker_makes_no_other_watch() -> None:
+    told: dict[str, Any] = {"method": "auto", "probe": True, "silence_counts": True}
+    one, same, other = (
+        due.AwaitReady(1, 1, 1, **told),
+        due.AwaitReady(1, 1, 1, **told | {"probe": False}),
+        due.AwaitReady(1, 2, 1, **told),
+    )
+    assert one == same
+    assert not one != same  # noqa: SIM202 - a Struct answers the two apart
+    assert {one, same, other} == {one, other}
+    assert one != other
+    assert due.DigestFile("1", RELEASES[0]) != due.VerifyRelease(1, model.Request(id="1"), None)
+
+
 # ---- any event at all, to any state that can be reached
 
 few = st.integers(0, 5)
