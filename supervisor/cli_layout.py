@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from rich.console import Console
 from rich.text import Text
 
@@ -19,7 +19,8 @@ _UNBOUNDED = 500
 """Columns where there is no terminal: whoever reads a pipe can wrap lines, and cannot put them together again."""
 
 
-class Column(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Column:
     """One column."""
 
     heading: str
@@ -30,7 +31,8 @@ class Column(Struct, frozen=True):
     """Its cells are shortened in the middle when nothing else is left to go."""
 
 
-class Row(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Row:
     """One row: a cell for each column, then what flows."""
 
     cells: Sequence[str]
