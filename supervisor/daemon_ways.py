@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from threading import Event
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,7 +21,7 @@ from supervisor.readiness.channel import Channel, ClosedWithoutWordError
 from supervisor.readiness.probe import Probe
 from supervisor.readiness.ready import Terms, ready
 from supervisor.releases.choose import choose, leads_to, recall_any
-from supervisor.releases.digest import digest, pieces_of
+from supervisor.releases.digest import digest, digest_at_leisure, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -44,7 +45,7 @@ _UNTIL_DIGESTED = 0.25
 """Seconds that a server has for its start before all of its file is read, which would be in the way of that."""
 
 _BETWEEN_PIECES = 0.005
-"""Seconds between two pieces of a file that is read while it serves: what takes a processor at one go, clients feel."""
+"""Seconds between two pieces of a file that is read while it serves."""
 
 _SPARE = 1.0
 """Seconds that a deadline is kept away from what ends by itself before it."""
@@ -133,7 +134,7 @@ class Ways(Struct, frozen=True):
         held = self._engine.state.record.quarantine
         for each in held:
             if each.release.sha256 is None:  # it failed too often before its file had been read
-                self._engine.post(await self._digested(each.release, pause=0))
+                self._engine.post(await self._digested(each.release, digest_of))
         if not held or release.sha256 is not None:
             return release
         return replace(release, sha256=await in_thread(digest, release.path))
@@ -230,13 +231,15 @@ class Ways(Struct, frozen=True):
 
     async def _digest(self, watch: due.DigestFile) -> events.Event:
         await asyncio.sleep(_UNTIL_DIGESTED)
-        return await self._digested(watch.release, pause=_BETWEEN_PIECES)
-
-    async def _digested(self, release: Release, *, pause: float) -> events.Digested:
-        pieces = pieces_of(release)
+        over = Event()
         try:
-            while (found := await in_thread(next, pieces)) is None:  # noqa: ASYNC110 - the pause is what is wanted
-                await asyncio.sleep(pause)
+            return await self._digested(watch.release, digest_at_leisure, _BETWEEN_PIECES, over)
+        finally:
+            over.set()
+
+    async def _digested(self, release: Release, read: Callable[..., str], *how: object) -> events.Digested:
+        try:
+            found = await in_thread(read, release, *how)
         except (OSError, RuntimeError) as refused:  # RuntimeError: the host has no thread for us (RLIMIT_NPROC)
             _log.warning("digest_failed", release=release.id, reason=str(refused))
             found = ""

@@ -1,8 +1,9 @@
 """What is to be done, once, and how well the state that explains it is kept before that.
 
-* `SYNCED`: on disk. What is answered to people, and what ends a generation, must still be true after a power cut.
-* `WRITTEN`: in the journal, which survives the supervisor but not the host. A process that is let go does not survive
-  the host either, so nothing more is needed to find it again.
+* `SYNCED`: on disk. What is answered to people must still be true after a power cut; so must a commit before the old
+  generation is told to end, and it is: that comes with the commit's answer, or after it.
+* `WRITTEN`: in the journal, which survives the supervisor but not the host. Neither processes nor sockets survive the
+  host, so nothing more is needed before one is let go, told to end, killed or closed.
 * `NOTHING`: the record before explains it already. `Spawn` makes a process that is held before its exec and ends by
   itself when the supervisor goes away. `Steer` to a candidate follows a record which says that it is steered to as soon
   as it is ready; a new supervisor steers again by its own lights, to a generation that accepts. `Forget` is about a
@@ -67,6 +68,7 @@ class Steer(Effect, frozen=True):
 class Tell(Effect, frozen=True):
     """Send the main process its drain signal."""
 
+    after: ClassVar[Kept] = Kept.WRITTEN
     generation: int
     run: int
     signal: str
@@ -75,6 +77,7 @@ class Tell(Effect, frozen=True):
 class Kill(Effect, frozen=True):
     """KILL the generation with all that it started. Ends in Exited."""
 
+    after: ClassVar[Kept] = Kept.WRITTEN
     generation: int
     run: int
 
@@ -93,6 +96,7 @@ class CloseSockets(Effect, frozen=True):
     else reset and counted.
     """
 
+    after: ClassVar[Kept] = Kept.WRITTEN
     moves_sockets: ClassVar[bool] = True
     sockets: int
     migrate: bool

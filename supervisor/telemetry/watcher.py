@@ -1,7 +1,7 @@
 """The watcher: looks at the queues of every listener while a handoff is under way, and at no other time.
 
-No event tells of a queue's length, so it is looked at: often while something has just changed, else now and then, and
-never so often that the looks themselves take more than a small share of the processor.
+No event tells of a queue's length, so it is looked at: often when something has just changed, then ever less, and never
+so often that the looks themselves take more than a small share of the processor.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from supervisor.linux.listeners import Listeners
 
 FINE = 0.005
-"""Seconds from look to look after something has changed, for as long as `ATTENTIVE` says."""
+"""Seconds from look to look when something has just changed."""
 COARSE = 0.1
-"""Seconds from look to look otherwise."""
-ATTENTIVE = 1.0
+"""Seconds from look to look at the most."""
+EASE = 0.1
+"""The pause in between is that much of the time since the change: a queue that grows does so right after it."""
 
 _SHARE = 0.05
 """Of the processor, at most: a host with very many listeners is looked at less often."""
@@ -69,7 +70,7 @@ class Watcher:
         self._names: dict[Listener, tuple[str, str]] = {}
         self._queues: dict[tuple[Listener, int], Queue] = {}
         self._looks = 0
-        self._looked = self._attentive_until = self._clock.now()
+        self._looked = self._changed = self._clock.now()
         self._widest = 0.0
         self._pause = FINE
         self._timer: Alarm | None = None
@@ -77,8 +78,8 @@ class Watcher:
         self.attend()
 
     def attend(self) -> None:
-        """Something has changed: look often for a while."""
-        self._attentive_until = self._clock.now() + ATTENTIVE
+        """Something has changed: look often at first."""
+        self._changed = self._clock.now()
         self._arm()
 
     def end(self) -> dict[str, Any]:
@@ -96,8 +97,8 @@ class Watcher:
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        pause = self._pause if self._clock.now() < self._attentive_until else max(self._pause, COARSE)
-        self._timer = self._clock.later(pause, self._look_again)
+        since = self._clock.now() - self._changed
+        self._timer = self._clock.later(max(self._pause, min(COARSE, since * EASE)), self._look_again)
 
     def _look_again(self) -> None:
         self._look()

@@ -69,6 +69,16 @@ def drain_before_steered(patch: Patch) -> None:
     move(patch, Phase.READY, Cue.READY, act)
 
 
+def tell_the_old_one_on_probation(patch: Patch) -> None:
+    def act(turn: Turn, under_way: Handoff, event: Event) -> None:
+        moves.stand_by(turn, under_way, event)
+        old = turn.state.find(under_way.predecessor)
+        assert old is not None
+        generation.tell(turn, turn.put(replace(old, role=Role.DRAINING)), 1.0)
+
+    move(patch, Phase.SHIFT, Cue.STEERED, act)
+
+
 def commit_at_the_shift(patch: Patch) -> None:
     move(patch, Phase.READY, Cue.READY, moves.commit)
 
@@ -447,6 +457,7 @@ def bounds_of(world: World) -> Bounds:
 
 MUTANTS: tuple[tuple[Break, Callable[[], World], str], ...] = (
     (drain_before_steered, starts.serving, "nobody drains before steering is acknowledged"),
+    (tell_the_old_one_on_probation, starts.serving, "a commit is concluded, and with that on disk"),
     (commit_at_the_shift, starts.serving, "the old one stood by until the commit"),
     (never_start_again, starts.serving, "what should live is started again"),
     (two_serve, starts.serving, "one generation serves, always"),

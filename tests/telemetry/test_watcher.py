@@ -137,7 +137,7 @@ def test_nothing_is_left_running_when_it_has_ended(listeners: Listeners, clock: 
     assert clock.alarms == []
 
 
-def test_it_looks_often_for_a_while_after_a_change_and_seldom_else(listeners: Listeners, clock: Time) -> None:
+def test_it_looks_often_right_after_a_change_and_ever_less_then(listeners: Listeners, clock: Time) -> None:
     looks = 0
 
     def sets() -> list[int]:
@@ -145,16 +145,19 @@ def test_it_looks_often_for_a_while_after_a_change_and_seldom_else(listeners: Li
         looks += 1
         return [1]
 
+    def looks_in(seconds: float) -> int:
+        nonlocal looks
+        looks = 0
+        clock.goes(seconds)
+        return looks
+
     watching = Watcher(listeners, sets, clock)
-    clock.goes(watcher.ATTENTIVE)
-    often, looks = looks, 0
-    clock.goes(watcher.ATTENTIVE)
-    assert often > 5 * looks
-    assert looks <= watcher.ATTENTIVE / watcher.COARSE + 1
-    looks = 0
+    at_once, later, at_length = looks_in(0.05), looks_in(0.95), looks_in(1.0)
+    assert at_once > 0.05 / watcher.FINE / 2
+    assert at_once / 0.05 > 3 * later / 0.95 > 6 * at_length
+    assert at_length <= 1.0 / watcher.COARSE + 1
     watching.attend()
-    clock.goes(watcher.ATTENTIVE)
-    assert looks > often / 2
+    assert looks_in(0.05) > at_once / 2
 
 
 def test_a_listener_that_cannot_tell_is_passed_over(
