@@ -64,6 +64,7 @@ def run(plan: Plan) -> str:
     tools = [tool for tool in plan.tools if tool not in skipped]
     rounds: dict[type[Tool], list[Round]] = {tool: [] for tool in tools}
     failed: list[str] = []
+    times = host.processor_times()
     with ExitStack() as stack:
         execs, no_execs = _execs(stack)
         for number in range(plan.rounds if tools else 0):
@@ -80,7 +81,8 @@ def run(plan: Plan) -> str:
     found = {tool: figures(each, plan.window) for tool, each in rounds.items() if each}
     if not found:
         raise BenchmarkError("nothing was measured")
-    text = _text(plan, found, [*host.conditions(load_average), *_notes(found, no_execs, skipped), *failed])
+    conditions = [*host.conditions(load_average), host.stolen(times, host.processor_times())]
+    text = _text(plan, found, [*conditions, *_notes(found, no_execs, skipped), *failed])
     plan.output.write_text(text, encoding="utf-8")
     if plan.readme:
         table.put_between_marks(plan.readme, text.partition("\n\n")[2].strip())

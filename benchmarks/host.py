@@ -10,16 +10,22 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from benchmarks.tools import BenchmarkError, Circus, Gapless, Starter, Tool
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build/benchmarks"
 VERSIONS = ("v1", "v2")
 _CIRCUS = "circus==0.19.0"
 _CIRCUS_VENV = BUILD / "circus"
+_QUIET = 0.02
+"""Of the processors' time: who waits for one now and then waits for milliseconds."""
 
 
 def servers() -> None:
@@ -83,6 +89,19 @@ def conditions(load_average: float) -> list[str]:
         f"load average before it began: {load_average:.2f}"
         + (" (**not a quiet machine: the figures are worth little**)" if load_average > cpus / 4 else ""),
     ]
+
+
+def processor_times() -> Mapping[str, float]:
+    """What all processors have done since the start of the host, in seconds, by the names of proc_stat(5)."""
+    return dict(psutil.cpu_times()._asdict())
+
+
+def stolen(before: Mapping[str, float], after: Mapping[str, float]) -> str:
+    """How much of the time for which a processor was wanted the hypervisor gave to others in between."""
+    wanted = sum(after[name] - before[name] for name in ("user", "nice", "system", "irq", "softirq", "steal"))
+    share = (after["steal"] - before["steal"]) / wanted if wanted else 0.0
+    loud = " (**not a quiet host: the tails are its own, too**)" if share > _QUIET else ""
+    return f"of the time for which a processor was wanted, the hypervisor gave {share:.1%} to others{loud}"
 
 
 def _circus() -> str:
