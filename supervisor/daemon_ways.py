@@ -21,7 +21,7 @@ from supervisor.readiness.channel import Channel, ClosedWithoutWordError
 from supervisor.readiness.probe import Probe
 from supervisor.readiness.ready import Terms, ready
 from supervisor.releases.choose import choose, leads_to, recall_any
-from supervisor.releases.digest import digest, digest_at_leisure, digest_of
+from supervisor.releases.digest import digest, digest_at_leisure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -134,7 +134,7 @@ class Ways(Struct, frozen=True):
         held = self._engine.state.record.quarantine
         for each in held:
             if each.release.sha256 is None:  # it failed too often before its file had been read
-                self._engine.post(await self._digested(each.release, digest_of))
+                self._engine.post(await self._digested(each.release, pause=0))
         if not held or release.sha256 is not None:
             return release
         return replace(release, sha256=await in_thread(digest, release.path))
@@ -231,18 +231,18 @@ class Ways(Struct, frozen=True):
 
     async def _digest(self, watch: due.DigestFile) -> events.Event:
         await asyncio.sleep(_UNTIL_DIGESTED)
+        return await self._digested(watch.release, _BETWEEN_PIECES)
+
+    async def _digested(self, release: Release, pause: float) -> events.Digested:
+        """`pause` is in seconds, between pieces. Whoever waits no longer has the reading end as well."""
         over = Event()
         try:
-            return await self._digested(watch.release, digest_at_leisure, _BETWEEN_PIECES, over)
-        finally:
-            over.set()
-
-    async def _digested(self, release: Release, read: Callable[..., str], *how: object) -> events.Digested:
-        try:
-            found = await in_thread(read, release, *how)
+            found = await in_thread(digest_at_leisure, release, pause, over)
         except (OSError, RuntimeError) as refused:  # RuntimeError: the host has no thread for us (RLIMIT_NPROC)
             _log.warning("digest_failed", release=release.id, reason=str(refused))
             found = ""
+        finally:
+            over.set()
         return events.Digested(at=self._engine.now(), release=release.id, sha256=found)
 
 

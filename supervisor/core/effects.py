@@ -3,7 +3,8 @@
 * `SYNCED`: on disk. What is answered to people must still be true after a power cut; so must a commit before the old
   generation is told to end, and it is: that comes with the commit's answer, or after it.
 * `WRITTEN`: in the journal, which survives the supervisor but not the host. Neither processes nor sockets survive the
-  host, so nothing more is needed before one is let go, told to end, killed or closed.
+  host, so nothing more is needed before one is let go, told to end, killed or closed. `Point` moves what does survive
+  it, but at a commit it stands beside what is synced, and where it puts back it says itself what it does.
 * `NOTHING`: the record before explains it already. `Spawn` makes a process that is held before its exec and ends by
   itself when the supervisor goes away. `Steer` to a candidate follows a record which says that it is steered to as soon
   as it is ready; a new supervisor steers again by its own lights, to a generation that accepts. `Forget` is about a
@@ -36,6 +37,15 @@ class Effect(Struct, frozen=True):
     after: ClassVar[Kept] = Kept.SYNCED
     moves_sockets: ClassVar[bool] = False
     """Whether it changes which sockets there are, which the journal tells beside the state."""
+
+
+class Attempt(Effect, frozen=True):
+    """Nothing is to be done: only, whatever a release does to the host, it is to be known afterwards that it was tried.
+
+    Of a version that is followed, or it would be tried again by itself; and where the old generation ends first.
+    """
+
+    release: str
 
 
 class Spawn(Effect, frozen=True):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.core import events, generation
 from supervisor.core.course import candidate_of, conclude, enter, failure_in, predecessor_of
-from supervisor.core.effects import Steer
+from supervisor.core.effects import Attempt, Steer
 from supervisor.core.model import Ask, Failure, Handoff, Life, Phase, Reason, Role
 from supervisor.core.outcome import Result
 from supervisor.core.pointing import put_back
@@ -42,7 +42,10 @@ def verified(turn: Turn, handoff: Handoff, event: Event) -> None:
     turn.emit(*put_back(handoff, predecessor.release))
     if handoff.exclusive and _other_listeners(predecessor.release, event.release):
         conclude(turn, handoff, Result.REFUSED, _NOT_EXCLUSIVELY)
-    elif handoff.exclusive and predecessor.life is not Life.DOWN:
+        return
+    if handoff.exclusive or event.release.version is not None:
+        turn.emit(Attempt(event.release.id))
+    if handoff.exclusive and predecessor.life is not Life.DOWN:
         enter(turn, handoff, Phase.YIELD)
         generation.give_way(turn, predecessor)
     else:

@@ -2,9 +2,9 @@
 
 It begins as `/bin/sh`, which waits for a line on its standard input, then becomes the server by exec. That costs one
 small exec (a fork of the supervisor itself costs more than twice as much) and buys three things: LISTEN_PID can be
-the process's own pid, limits can be set before the server sees them, and the pid can be on disk before the server
-runs at all. If the supervisor dies first, the shell reads end-of-file and ends by itself. It is still ours by uid; on
-the way to the server, and not before, it becomes whom the server is to run as (`identity`).
+the process's own pid, limits can be set before the server sees them, and the pid can be in the journal before the
+server runs at all. If the supervisor dies first, the shell reads end-of-file and ends by itself. It is still ours by
+uid; on the way to the server, and not before, it becomes whom the server is to run as (`identity`).
 
 Sockets are wanted at fds 3, 4, ... and a child gets fds under the numbers that they have here, so a window of numbers
 from 3 up is set aside before anything else is opened. What is put there is the only thing that is not close-on-exec.

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor.core import events
-from supervisor.core.effects import Point
+from supervisor.core.effects import Kept, Point
 from supervisor.core.ending import Exit
 from supervisor.core.following import CURRENT, PATCH, Noted, Sight, looked
 from supervisor.core.launch import Launch, Store
@@ -102,6 +102,8 @@ class World:
         self.asked: list[str] = []
         """What the follower has asked for."""
         self.take(events.Begun(at=0.0, release=release(FIRST), policy=Policy(probation=1.0, rollback_after=0)))
+        self.disk = self.state
+        """What a power cut leaves. A journal that is begun is synced."""
         self.rises(1)
         self.look()
 
@@ -136,12 +138,15 @@ class World:
         self.look()
 
     def rebooted(self) -> None:
-        """The host goes down, whatever is under way, and comes up again with what `current` leads to."""
-        before = self.state
+        """The host's power is cut, whatever is under way, and it comes up again with what `current` leads to."""
+        before, lost = self.disk, self.state.handoff
+        if lost is not None and lost.phase is Phase.VERIFY and lost.request.way == FOLLOW:
+            self.asked.pop()  # nothing of it had been tried
         told = before.concluded.handoff if before.concluded else 0
         self.state, _ = begun_anew(before, before.policy, told, 0.0)
         self.noted = Noted()
         self.take(events.Begun(at=0.0, release=release(self.current), policy=before.policy))
+        self.disk = self.state
         serving = self.state.serving
         assert serving is not None
         if self.current not in {REFUSED, CRASHES}:
@@ -162,6 +167,8 @@ class World:
     def take(self, event: events.Event) -> None:
         before = self.state.handoff
         self.state, wanted = step(self.state, event)
+        if any(each.after is Kept.SYNCED for each in wanted):
+            self.disk = self.state
         for each in wanted:
             seen = isinstance(each, Point) and (ANYWHERE in each.seen or self.current in each.seen)
             if isinstance(each, Point) and seen and self.movable:

@@ -456,7 +456,7 @@ def bounds_of(world: World) -> Bounds:
 
 
 MUTANTS: tuple[tuple[Break, Callable[[], World], str], ...] = (
-    (drain_before_steered, starts.serving, "nobody drains before steering is acknowledged"),
+    (drain_before_steered, starts.serving, "a commit is concluded, and with that on disk"),
     (tell_the_old_one_on_probation, starts.serving, "a commit is concluded, and with that on disk"),
     (commit_at_the_shift, starts.serving, "the old one stood by until the commit"),
     (never_start_again, starts.serving, "what should live is started again"),
