@@ -181,11 +181,12 @@ class Instances:
 
     def _strays(self, instance: Instance) -> set[int]:
         """Processes of a run that are not below its main one: of its group, or orphans that bear its number."""
-        below = process.descendants_of(os.getpid()) if not instance.taken_back else process.everyone()
-        for other in self:
-            if other is not instance:
-                below -= {other.pid} | process.descendants_of(other.pid)
-        below -= {instance.pid}
+        heads = {instance.pid, *(each.pid for each in self)}
+        if instance.taken_back:
+            below = process.everyone() - heads
+            below -= {pid for head in heads for pid in process.descendants_of(head)}
+        else:
+            below = process.descendants_of(os.getpid(), but=heads)
         grouped = process.group_of(instance.pid, below)
         contained = set() if instance.leaf is None else instance.leaf.pids() - {instance.pid}
         return grouped | contained | {pid for pid in below - grouped if self._bears(pid, instance.generation)}

@@ -22,6 +22,7 @@ from supervisor.errors import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -163,12 +164,12 @@ def children_of(pid: int) -> Iterator[int]:
                 yield from map(int, _read(f"{tasks}/{task}/children").split())
 
 
-def descendants_of(pid: int) -> set[int]:
-    """A process's children, and theirs."""
+def descendants_of(pid: int, *, but: AbstractSet[int] = frozenset()) -> set[int]:
+    """A process's children, and theirs. `but`: these are left out with all below them, whose threads are many files."""
     found: set[int] = set()
     edge = [pid]
     while edge:
-        new = set(children_of(edge.pop())) - found
+        new = set(children_of(edge.pop())) - found - but
         found |= new
         edge.extend(new)
     return found
