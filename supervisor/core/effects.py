@@ -1,7 +1,7 @@
 """What is to be done, once, and how well the state that explains it is kept before that.
 
-* `SYNCED`: on disk. What is answered to people must still be true after a power cut; so must a commit before the old
-  generation is told to end, and it is: that comes with the commit's answer, or after it.
+* `SYNCED`: on disk. What is answered to people must still be true after a power cut. So must a commit before the old
+  generation ends: that is told to in the step in which the commit is answered, or later.
 * `WRITTEN`: in the journal, which survives the supervisor but not the host. Neither processes nor sockets survive the
   host, so nothing more is needed before one is let go, told to end, killed or closed. `Point` moves what does survive
   it, but at a commit it stands beside what is synced, and where it puts back it says itself what it does.
