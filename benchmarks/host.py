@@ -84,7 +84,7 @@ def conditions(load_average: float) -> list[str]:
     go = _said(str(ROOT / "scripts/go"), "env", "GOVERSION")
     return [
         f"{time.strftime('%Y-%m-%d')}, Linux {platform.release()}, {cpus} CPUs ({cpu}), {memory:.0f} GB",
-        f"gapless's state, which it syncs at each step, was on {_filesystem(BUILD)}",
+        f"gapless's state, which it syncs at each commit, was on {_filesystem(BUILD)}",
         f"Python {platform.python_version()}, uvloop {version('uvloop')}, {go}",
         f"load average before it began: {load_average:.2f}"
         + (" (**not a quiet machine: the figures are worth little**)" if load_average > cpus / 4 else ""),

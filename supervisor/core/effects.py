@@ -42,7 +42,7 @@ class Effect(Struct, frozen=True):
 class Attempt(Effect, frozen=True):
     """Nothing is to be done: only, whatever a release does to the host, it is to be known afterwards that it was tried.
 
-    Of a version that is followed, or it would be tried again by itself; and where the old generation ends first.
+    Of a version of a store, or it would be followed again after the reboot; and where the old generation ends first.
     """
 
     release: str

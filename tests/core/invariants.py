@@ -124,18 +124,23 @@ def _check_tell(world: World, event: events.Event, effect: effects.Tell) -> None
     if told.role is not Role.DRAINING:
         _check_way_made(world, told)
         return
-    left_behind = state.handoff is not None and state.handoff.predecessor == told.number
-    assert not left_behind, "a commit is concluded, and with that on disk, before the old one is told"
     if state.mode is not Mode.RUNNING or told.sockets is None:
         return
     if state.borrowed(told):
         assert any(each.role is not Role.DRAINING for each in state.holders(told.sockets)), "somebody takes over"
+        _check_committed(state.handoff, told)
         return
     assert told.sockets != world.kernel, "nobody drains before steering is acknowledged"
     assert all(each.sockets != told.sockets for each in world.steers), "nobody drains who is about to be steered to"
+    _check_committed(state.handoff, told)
     if told.sockets in world.waiting and told.served:
         late = isinstance(event, (events.GenerationLapsed, events.NotReady))
         assert late, "clients in the queue come first, until the deadline"
+
+
+def _check_committed(handoff: Handoff | None, told: Generation) -> None:
+    left_too_soon = handoff is not None and handoff.predecessor == told.number
+    assert not left_too_soon, "a commit is concluded, and with that on disk, before the old one is told"
 
 
 def _check_way_made(world: World, told: Generation) -> None:

@@ -59,24 +59,24 @@ def mute(patch: Patch, kind: type[Effect], *, life: Life | None = None) -> None:
     patch.setattr(Turn, "emit", selective)
 
 
-def drain_before_steered(patch: Patch) -> None:
+def and_tells_the_old_one(original: Act) -> Act:
+    """Much too soon."""
+
     def act(turn: Turn, under_way: Handoff, event: Event) -> None:
-        moves.shift(turn, under_way, event)
+        original(turn, under_way, event)
         old = turn.state.find(under_way.predecessor)
         assert old is not None
         generation.tell(turn, turn.put(replace(old, role=Role.DRAINING)), 1.0)
 
-    move(patch, Phase.READY, Cue.READY, act)
+    return act
+
+
+def drain_before_steered(patch: Patch) -> None:
+    move(patch, Phase.READY, Cue.READY, and_tells_the_old_one(moves.shift))
 
 
 def tell_the_old_one_on_probation(patch: Patch) -> None:
-    def act(turn: Turn, under_way: Handoff, event: Event) -> None:
-        moves.stand_by(turn, under_way, event)
-        old = turn.state.find(under_way.predecessor)
-        assert old is not None
-        generation.tell(turn, turn.put(replace(old, role=Role.DRAINING)), 1.0)
-
-    move(patch, Phase.SHIFT, Cue.STEERED, act)
+    move(patch, Phase.SHIFT, Cue.STEERED, and_tells_the_old_one(moves.stand_by))
 
 
 def commit_at_the_shift(patch: Patch) -> None:
@@ -456,7 +456,7 @@ def bounds_of(world: World) -> Bounds:
 
 
 MUTANTS: tuple[tuple[Break, Callable[[], World], str], ...] = (
-    (drain_before_steered, starts.serving, "a commit is concluded, and with that on disk"),
+    (drain_before_steered, starts.serving, "nobody drains before steering is acknowledged"),
     (tell_the_old_one_on_probation, starts.serving, "a commit is concluded, and with that on disk"),
     (commit_at_the_shift, starts.serving, "the old one stood by until the commit"),
     (never_start_again, starts.serving, "what should live is started again"),
