@@ -160,7 +160,7 @@ def test_quit_leaves_the_children_for_the_next_one(
 
 def test_a_drain_goes_on(supervisor: Supervisor, v1: Path, v2: Path) -> None:
     supervisor.start(v1)
-    slow = supervisor.ask("/slow?ms=2500")
+    slow = supervisor.ask("/slow?ms=10000")
     mark = supervisor.mark()
     supervisor.upgrade(v2)
     supervisor.event("generation_told", mark, generation=1)
@@ -174,7 +174,7 @@ def test_a_stop_that_was_cut_short_is_finished_and_the_service_begun_anew(
     supervisor: Supervisor, v1: Path, v2: Path
 ) -> None:
     supervisor.start(v1)
-    slow = supervisor.ask("/slow?ms=2500")
+    slow = supervisor.ask("/slow?ms=10000")
     mark = supervisor.signal(signal.SIGTERM)
     supervisor.event("generation_told", mark, generation=1)
     supervisor.use(v2)
