@@ -305,7 +305,8 @@ def _clean() -> dict[str, str]:
 
 
 def _runs_from(process: psutil.Process, folder: Path) -> bool:
+    """By what it is now: psutil remembers what a process was that has become another by exec."""
     try:
-        return Path(process.exe()).is_relative_to(folder)
-    except psutil.Error:
+        return Path(f"/proc/{process.pid}/exe").readlink().is_relative_to(folder)
+    except OSError:
         return False

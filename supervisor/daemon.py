@@ -19,11 +19,12 @@ from supervisor.control.entrance import Entrance
 from supervisor.control.explain import as_documents, explain, waiting
 from supervisor.control.server import ControlServer
 from supervisor.control.status import document, quarantine
-from supervisor.core import effects, events
+from supervisor.core import due, effects, events
 from supervisor.core.model import Mode
 from supervisor.daemon_asking import request_of
 from supervisor.daemon_audit import Accounts
 from supervisor.daemon_beginning import Beginning, Ground, begin
+from supervisor.daemon_channels import Channels
 from supervisor.daemon_clearance import Clearances
 from supervisor.daemon_current import point
 from supervisor.daemon_follow import Follow
@@ -35,8 +36,8 @@ from supervisor.daemon_signals import Signals
 from supervisor.daemon_systemd import AboveUs
 from supervisor.daemon_telling import Telling
 from supervisor.daemon_ways import Ways
+from supervisor.engine.ahead import Ahead
 from supervisor.engine.containment import Containment
-from supervisor.engine.contract import EINHORN
 from supervisor.engine.executor import Executor
 from supervisor.engine.history import History
 from supervisor.engine.instances import Instances
@@ -51,15 +52,13 @@ from supervisor.linux.inherit import heed_signals, hold_signals
 from supervisor.linux.listener import is_handed
 from supervisor.linux.lock import Lock
 from supervisor.paths import control_socket, runtime_dir, state_dir
-from supervisor.readiness.channel import Channel, Pipe
 from supervisor.releases.choose import choose_again
 from supervisor.releases.exact import opened
 from supervisor.telemetry.audit import Audit
 from supervisor.telemetry.log import configure as configure_log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
-    from pathlib import Path
+    from collections.abc import AsyncGenerator
 
     from supervisor.config.settings import Settings
     from supervisor.config.source import Source
@@ -126,7 +125,6 @@ class Daemon:
         self._source = source
         self._listeners = listeners
         self._name = settings.service
-        self._runtime = runtime_dir(self._name)
         state = state_dir(self._name, settings.state_dir)
         self._began = time.time()
         self._systemd = above
@@ -142,17 +140,20 @@ class Daemon:
         self._loop.set_exception_handler(_log_bug)
         self._over = self._loop.create_future()
         self._engine = Engine(beginning.state, self._loop, self._journal, self._observe)
+        channels = Channels(runtime_dir(self._name))
+        self._ahead = Ahead(listeners, self._instances, given.window, given.open_files, channels.open)
         self._hands = Executor(
             engine=self._engine,
             listeners=listeners,
             instances=self._instances,
             window=given.window,
             open_files=given.open_files,
-            open_channel=self._open_channel,
-            resume_channel=self._resume_channel,
+            open_channel=channels.open,
+            resume_channel=channels.resume,
             pin_again=choose_again,
             losses=self._losses,
             open_program=opened,
+            ahead=self._ahead,
             point=point,
         )
         self._entrance = entrance
@@ -163,7 +164,7 @@ class Daemon:
         manager = {} if self._systemd is None else self._systemd.variables
         self._reexec = Reexec(given, listeners, manager, self._engine.settle)
         health = HealthWays(self._engine, self._instances, listeners)
-        table = {**ways.table(), **health.table()}
+        table = {**ways.table(), **health.table()} | {due.MakeAhead: self._ahead.keep}
         looks = Lookout(engine=self._engine, listeners=listeners, instances=self._instances, ways=table)
         self._sights = Sights(self._instances, listeners, ways)
         self._engine.connect(self._hands, looks)
@@ -190,6 +191,7 @@ class Daemon:
     async def ended(self) -> int:
         """Wait for the end; the exit status."""
         await self._over
+        self._ahead.drop()
         if self._engine.state.mode is Mode.LEFT:
             self._instances.containment.leave()
             return DRAINED
@@ -308,20 +310,6 @@ class Daemon:
         """Raises HostError, with nothing changed."""
         if self._entrance.change(admission):
             self.witness.roles(admission)
-
-    # ---- what children speak by
-
-    def _open_channel(self, generation: int, run: int, owner: int | None, dialects: Sequence[str]) -> Channel:
-        return Channel(*self._channel_paths(generation, run, dialects), owner)
-
-    def _resume_channel(
-        self, generation: int, run: int, owner: int | None, dialects: Sequence[str], pipe: int | None
-    ) -> Channel:
-        return Channel(*self._channel_paths(generation, run, dialects), owner, Pipe(pipe, None))
-
-    def _channel_paths(self, generation: int, run: int, dialects: Sequence[str]) -> tuple[Path, Path | None]:
-        name = f"{generation}.{run}.sock"
-        return self._runtime / f"notify-{name}", self._runtime / f"ack-{name}" if EINHORN in dialects else None
 
     # ---- what is told of each step
 

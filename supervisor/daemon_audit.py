@@ -62,9 +62,9 @@ class Accounts:
         self._tell("refused", {"command": what, "way": "control", **roles, **_who(peer), **more}, grave=True)
         self._untold = 0
 
-    def signal(self, name: str) -> None:
-        """A signal came. asyncio does not tell who sent it (siginfo), and only those may whom the kernel lets."""
-        self._audit.write("signal", time.time(), way=name)
+    def signal(self, name: str, at: float) -> None:
+        """A signal came then. asyncio does not tell who sent it (siginfo), and only those may whom the kernel lets."""
+        self._audit.write("signal", at, way=name)
 
     def followed(self, request: str, because: str) -> None:
         """The store asks for an upgrade. Who has changed it is not known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -63,13 +64,17 @@ class Signals:
             signal.SIGQUIT: self._leave,
             signal.SIGUSR2: self._replace,
         }.items():
-            heed(loop, number, self._came, number, does)
+            heed(loop, number, self._came, loop, number, does)
         # uvloop keeps SIGCHLD to itself, and does not use it as long as nothing is started through it.
         heed(loop, signal.SIGCHLD, self._reap)
 
-    def _came(self, number: signal.Signals, does: Callable[[signal.Signals], None]) -> None:
-        self._accounts.signal(number.name)
+    def _came(
+        self, loop: asyncio.AbstractEventLoop, number: signal.Signals, does: Callable[[signal.Signals], None]
+    ) -> None:
+        """What it begins goes first: nobody is answered, and the line would be in a new server's way."""
+        at = time.time()
         does(number)
+        loop.call_soon(self._accounts.signal, number.name, at)
 
     def _stop(self, number: signal.Signals) -> None:
         _log.info("stop_asked", way=number.name)

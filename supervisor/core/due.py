@@ -18,6 +18,7 @@ from supervisor.core.model import Ask, Failure, Life, Mode, Phase, Reason, Role
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from supervisor.core.launch import Launch
     from supervisor.core.model import Generation, Handoff, Process, Release, Request, State
     from supervisor.core.policy import HealthProbe, HttpCheck, Policy, WarmUp
 
@@ -149,6 +150,20 @@ class AwaitOomKills(Watch, frozen=True):
     run: int
 
 
+class MakeAhead(_Told, frozen=True, eq=False):
+    """Never ends. A process is to wait there which becomes the next generation, if that is run as the present one."""
+
+    generation: int
+    """The number of the next."""
+    launch: Launch
+    policy: Policy
+
+    @property
+    def thing(self) -> tuple[object, ...]:
+        """Which generation's it is."""
+        return (self.generation,)
+
+
 class DigestFile(_Told, frozen=True, eq=False):
     """Ends in Digested."""
 
@@ -200,9 +215,19 @@ def watches(state: State) -> Iterator[Watch]:
         yield VerifyRelease(handoff.number, handoff.request, _recalled(state, handoff), policy)
     for each in state.generations:
         yield from _of_generation(state, each)
+    yield from _of_the_next(state)
     for held in state.record.quarantine:
         if held.release.sha256 is None and all(each.release.id != held.release.id for each in state.generations):
             yield DigestFile(held.release.id, held.release)
+
+
+def _of_the_next(state: State) -> Iterator[Watch]:
+    """While one generation serves and no other is there. An exclusive one's successor gets the sockets that it has."""
+    serving, handoff = state.serving, state.handoff
+    if state.mode is not Mode.RUNNING or serving is None or len(state.generations) != 1 or state.policy.exclusive:
+        return
+    if serving.life is Life.READY and (handoff is None or handoff.phase is Phase.VERIFY):
+        yield MakeAhead(state.last_generation + 1, serving.release.launch, state.policy)
 
 
 def _recalled(state: State, handoff: Handoff) -> Release | None:

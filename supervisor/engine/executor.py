@@ -16,18 +16,18 @@ from supervisor.core.value import replace
 from supervisor.engine import contract
 from supervisor.engine.addresses import addresses
 from supervisor.engine.instances import Instance
+from supervisor.engine.orders import command_of, speaker
 from supervisor.errors import HostError, ReleaseError
 from supervisor.linux import names, sockdiag
-from supervisor.linux.limits import Limits
 from supervisor.linux.spawn import Command, FdWindow, Held, Program, spawn
 
 if TYPE_CHECKING:
-    import pwd
     from collections.abc import Callable, Mapping, Sequence
 
     from supervisor.core.launch import Launch
     from supervisor.core.model import Generation, Release, State
-    from supervisor.engine.instances import Channel, Instances
+    from supervisor.engine.ahead import Ahead, Made
+    from supervisor.engine.instances import Channel, Instances, Speaker
     from supervisor.engine.loop import Engine
     from supervisor.engine.losses import Losses
     from supervisor.linux.listeners import Listeners
@@ -52,15 +52,17 @@ class Executor(Struct, kw_only=True):
     window: FdWindow
     open_files: tuple[int, int]
     """The limit that a child has unless it is to have another: ours as it was when we were started (soft, hard)."""
-    open_channel: Callable[[int, int, int | None, Sequence[str]], Channel]
-    """Given generation, run, the uid that will speak (None: ours), and the dialects."""
-    resume_channel: Callable[[int, int, int | None, Sequence[str], int | None], Channel]
-    """Likewise, for a child that is there already, with the read end of its readiness pipe if that is open."""
+    open_channel: Callable[[Speaker], Channel]
+    """A new one."""
+    resume_channel: Callable[[Speaker, int | None], Channel]
+    """One for a child that is there already, with the read end of its readiness pipe if that is open."""
     pin_again: Callable[[Release], Release]
     """What is run now in a release's name. Raises ReleaseError."""
     losses: Losses
     open_program: Callable[[Release], Program | None]
     """The file that is to be run itself, open, where it was verified. Raises ReleaseError."""
+    ahead: Ahead
+    """The process that may be there already."""
     point: Callable[[effects.Point], None]
     """Has a store's `current` lead elsewhere. Raises nothing."""
 
@@ -89,9 +91,7 @@ class Executor(Struct, kw_only=True):
     def adopt(self, generation: Generation, child: Child, pipe: int | None) -> None:
         """Go on with a process that an earlier supervisor has made. Raises HostError or OSError."""
         launch, run = generation.release.launch, generation.run
-        user = names.user(launch.user)
-        owner = user.pw_uid if user else None
-        channel = self.resume_channel(generation.number, run, owner, launch.dialects, pipe)
+        channel = self.resume_channel(speaker(generation.number, run, launch, names.user(launch.user)), pipe)
         if generation.spoke is not None:
             channel.heard_before(generation.spoke)
         index = self.instances.free_index()
@@ -129,7 +129,9 @@ class Executor(Struct, kw_only=True):
             _log.warning("listener_mended", name=name, what="its last server had shut it down: it listens again")
         launch = release.launch
         user = names.user(launch.user)
-        channel = self.open_channel(effect.generation, effect.run, user.pw_uid if user else None, launch.dialects)
+        who = speaker(effect.generation, effect.run, launch, user)
+        made = self.ahead.take(who)
+        channel = self.open_channel(who) if made is None else made.channel
         index = self.instances.free_index()
         try:
             sockets = self.listeners.sockets(effect.sockets)
@@ -142,21 +144,30 @@ class Executor(Struct, kw_only=True):
                 ack_path=channel.ack_path,
                 watchdog=self._watchdog(effect.generation),
             )
-            command = self._command(launch, user, run, self._handed(launch, effect.sockets))
-            held = self._spawned(release, command, [*(each.fileno() for each in sockets), channel.child_end])
+            command = command_of(launch, user, run, self._handed(launch, effect.sockets), self.open_files)
+            held = self._held(release, command, [*(each.fileno() for each in sockets), channel.child_end], made)
         except BaseException:  # whatever it was, the channel must not stay open; it goes on up
             channel.abandon()
             raise
+        finally:
+            if made is not None:
+                made.blank.end()
         leaf = self.instances.containment.hold(held.child.pid, effect.generation, effect.run)
         instance = Instance(effect.generation, effect.run, held, channel, index, leaf=leaf)
         channel.listen(held.child.pid, lambda fields: self._said(instance, fields))
         return release, instance
 
-    def _spawned(self, release: Release, command: Command, fds: Sequence[int]) -> Held:
+    def _held(self, release: Release, command: Command, fds: Sequence[int], made: Made | None) -> Held:
         """By the file that was verified, which the child alone has open from then on."""
         program = self.open_program(release)
         try:
-            return spawn(replace(command, program=program), fds, self.window)
+            command = replace(command, program=program)
+            held = None if made is None else made.blank.given(command, fds)
+            if held is not None:
+                return held
+            if made is not None:
+                made.blank.end()  # it has the child's end of the channel, too
+            return spawn(command, fds, self.window)
         finally:
             if program is not None:
                 os.close(program.fd)
@@ -168,26 +179,6 @@ class Executor(Struct, kw_only=True):
     def _handed(self, launch: Launch, member: int) -> list[contract.Handed]:
         places = self.listeners.of(member)
         return contract.handed(launch, [each.name for each in places], [str(each.listener) for each in places])
-
-    def _command(
-        self, launch: Launch, user: pwd.struct_passwd | None, run: contract.Run, sockets: Sequence[contract.Handed]
-    ) -> Command:
-        resources = {"nofile": self.open_files} | {name: (soft, hard) for name, soft, hard in launch.limits}
-        return Command(
-            argv=contract.command(launch.argv, sockets),
-            environment=dict(launch.environment) | contract.environment(run, sockets, launch.dialects),
-            directory=launch.directory,
-            identity=names.identity(user, launch.group, launch.groups, launch.capabilities),
-            umask=launch.umask,
-            limits=Limits(
-                resources=[(name, *both) for name, both in resources.items()],
-                nice=launch.nice,
-                oom_score_adj=launch.oom_score_adj,
-            ),
-            stdin=next((each.fd for each in sockets if each.name == launch.stdin), None),
-            stdout=launch.stdout,
-            stderr=launch.stderr,
-        )
 
     def _let_go(self, effect: effects.LetGo) -> None:
         instance = self.instances.find(effect.generation, effect.run)

@@ -11,7 +11,7 @@ import structlog
 from msgspec import Struct, field
 
 from supervisor.engine.leftovers import Leftovers
-from supervisor.linux import errand, process
+from supervisor.linux import blank, errand, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -61,6 +61,17 @@ class Channel(Protocol):
 
     def close(self) -> None:
         """The child is no more."""
+
+
+class Speaker(Struct, frozen=True):
+    """Whose a channel is."""
+
+    generation: int
+    run: int
+    owner: int | None
+    """The uid that will speak; None: ours."""
+    dialects: tuple[str, ...]
+    """In which it may, beside ours."""
 
 
 class Instance(Struct):
@@ -177,7 +188,7 @@ class Instances:
 
     def reap_orphans(self) -> None:
         """Take the statuses of dead processes that nobody else waits for."""
-        process.reap_orphans({each.pid for each in self} | errand.running())
+        process.reap_orphans({each.pid for each in self} | errand.running() | blank.waiting())
 
     def _strays(self, instance: Instance) -> set[int]:
         """Processes of a run that are not below its main one: of its group, or orphans that bear its number."""
@@ -186,7 +197,7 @@ class Instances:
             below = process.everyone() - heads
             below -= {pid for head in heads for pid in process.descendants_of(head)}
         else:
-            below = process.descendants_of(os.getpid(), but=heads)
+            below = process.descendants_of(os.getpid(), but=heads | blank.waiting())
         grouped = process.group_of(instance.pid, below)
         contained = set() if instance.leaf is None else instance.leaf.pids() - {instance.pid}
         return grouped | contained | {pid for pid in below - grouped if self._bears(pid, instance.generation)}

@@ -48,6 +48,12 @@ class Listener(Protocol):
     def written(self) -> tuple[Entry, ...]:
         """Its sockets, for a later supervisor; in the order of their indexes where they have any."""
 
+    def prepare(self, address: Any) -> Socket | None:  # noqa: ANN401 - an Address of the listener's own kind
+        """Have the socket there with which the next member enters, taking no part; None: by this kind it cannot be had.
+
+        `address` is how it is configured. Raises HostError.
+        """
+
     def enter(self, member: int, address: Any = None) -> None:  # noqa: ANN401 - an Address of the listener's own kind
         """Let a new socket listen; users do not reach it until it is steered to. Raises HostError."""
 

@@ -119,6 +119,22 @@ class Listeners:
         self._sets[member] = tuple(places)
         return tuple(new)
 
+    def prepare(self, addresses: Iterable[Address]) -> list[tuple[Listener, Socket]] | None:
+        """Have the sockets of the next set there, in the order of these addresses; None: not all can be had ahead.
+
+        They take no part in anything before `join`, and are its own if it is for addresses that are configured alike.
+        Raises HostError.
+        """
+        here = {listener.address.identity: listener for listener in self}
+        made: list[tuple[Listener, Socket]] = []
+        for address in addresses:
+            listener = here.get(address.identity)
+            sock = None if listener is None else listener.prepare(address)
+            if listener is None or sock is None:
+                return None
+            made.append((listener, sock))
+        return made
+
     def revive(self, member: int) -> list[str]:
         """Have those of a set listen again that its last server has shut down; tell their names. Raises HostError."""
         return [name for name, listener in self.of(member) if listener.revive(member)]

@@ -153,6 +153,10 @@ class SharedListener:
         """Tell the inode of the socket, as /proc/PID/fd shows it."""
         return os.fstat(self.socket(member).fileno()).st_ino
 
+    def prepare(self, address: SharedAddress) -> None:
+        """It listens already: whoever held it for later would keep it open when all others are gone."""
+        del address
+
     def enter(self, member: int, address: SharedAddress | None = None) -> None:
         """Have it listen, if it is the first, and blocking, as a server expects it. Raises HostError.
 

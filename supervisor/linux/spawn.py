@@ -59,10 +59,12 @@ _SHIM = r"""
 {{ printf %s {held} >/proc/self/comm; }} 2>/dev/null
 unset PWD OLDPWD SHLVL
 [ -z "${{WATCHDOG_USEC-}}" ] || export WATCHDOG_PID=$$
-read -r LISTEN_PID || exit 125
+{wait}
 LISTEN_PID=$$ exec "$@" <{stdin}
 """
 """What can be done before it is let go is done before."""
+
+WAIT: Final = "read -r LISTEN_PID || exit 125"
 
 _EXACT = """
 import fcntl, os, signal, sys
@@ -173,6 +175,11 @@ class Held:
         self._popen = popen
         self._gate = gate
 
+    def tell(self, words: bytes) -> None:
+        """Have it read this, of PIPE_BUF at most: it waits on after that. One that has died will be found dead."""
+        with suppress(BrokenPipeError):
+            os.write(self._gate, words)
+
     def let_go(self) -> None:
         """Let it become the server, before we go on: it may have been waiting for the very CPU that we are on."""
         if self._gate >= 0:
@@ -180,6 +187,13 @@ class Held:
                 os.write(self._gate, b"\n")
         self._close_gate()
         os.sched_yield()
+
+    def end(self) -> None:
+        """End it before it has become anything, and reap it."""
+        self.child.signal(signal.SIGKILL)
+        os.waitpid(self.child.pid, 0)
+        self.settle(-signal.SIGKILL)
+        self.child.close()
 
     def settle(self, status: int) -> None:
         """Tell `subprocess` that this child has been reaped, or its next call would wait for the pid again."""
@@ -200,29 +214,32 @@ def spawn(command: Command, fds: Sequence[int], window: FdWindow) -> Held:
     capabilities, a limit that may not be set.
     """
     given = [*fds] if command.program is None else [*fds, command.program.fd]
-    argv = _argv(command, FIRST_FD + len(fds))
+    held = hold(command, words(command, FIRST_FD + len(fds)), given, window)
+    try:
+        limits.apply(held.child.pid, command.limits)
+    except HostError:
+        held.end()
+        raise
+    return held
+
+
+def hold(command: Command, argv: Sequence[str], fds: Sequence[int], window: FdWindow, wait: str = WAIT) -> Held:
+    """Make one without limits of its own. `wait` is what its shell does until it is let go. Raises HostError."""
     with ExitStack() as open_files:
         read, gate = os.pipe2(os.O_CLOEXEC)
         open_files.callback(os.close, read)
         undo_gate = open_files.enter_context(ExitStack())
         undo_gate.callback(os.close, gate)
         outputs = [_output(path, open_files) for path in (command.stdout, command.stderr)]
-        numbers = window.fill(given)
+        numbers = window.fill(fds)
         open_files.callback(window.clear, numbers)
-        popen = _popen(command, argv, read, outputs)
+        popen = _popen(command, argv, wait, read, outputs)
+        held = Held(Child(popen.pid), popen, gate)
         undo_gate.pop_all()
-    held = Held(Child(popen.pid), popen, gate)
-    try:
-        limits.apply(popen.pid, command.limits)
-    except HostError:
-        held.settle(125)
-        os.waitpid(popen.pid, 0)
-        held.child.close()
-        raise
     return held
 
 
-def _argv(command: Command, program_fd: int) -> list[str]:
+def words(command: Command, program_fd: int) -> list[str]:
     """The server's words, behind those of the programs on the way to it: each of them becomes the next by exec."""
     before = [*identity.words(command.identity), *_exact(command.program, program_fd)]
     others = [f"{name}={value}" for name, value in command.environment.items() if not _is_shell_name(name)]
@@ -244,8 +261,16 @@ def _exact(program: Program | None, fd: int) -> Sequence[str]:
     return (python, "-I", "-S", "-X", "utf8=1", "-c", script, str(fd), str(program.changed), str(int(program.leased)))
 
 
-def _popen(command: Command, argv: Sequence[str], gate: int, outputs: Sequence[int | None]) -> subprocess.Popen[bytes]:
-    script = _SHIM.format(held=HELD_NAME, stdin="/dev/null" if command.stdin is None else f"&{command.stdin}")
+def by_shell(environment: Mapping[str, str]) -> dict[str, str]:
+    """What of it a shell passes on as it is."""
+    return {name: value for name, value in environment.items() if _is_shell_name(name)}
+
+
+def _popen(
+    command: Command, argv: Sequence[str], wait: str, gate: int, outputs: Sequence[int | None]
+) -> subprocess.Popen[bytes]:
+    stdin = "/dev/null" if command.stdin is None else f"&{command.stdin}"
+    script = _SHIM.format(held=HELD_NAME, wait=wait, stdin=stdin)
     held_back = signal.pthread_sigmask(signal.SIG_SETMASK, ())  # it goes on through exec: a server could not be told
     try:
         return subprocess.Popen(
@@ -254,7 +279,7 @@ def _popen(command: Command, argv: Sequence[str], gate: int, outputs: Sequence[i
             stdout=outputs[0],
             stderr=outputs[1],
             cwd=command.directory,
-            env={name: value for name, value in command.environment.items() if _is_shell_name(name)},
+            env=by_shell(command.environment),
             close_fds=False,  # all of ours are close-on-exec from birth; closing each by hand takes 0.5 ms
             process_group=0,
             umask=-1 if command.umask is None else command.umask,

@@ -22,7 +22,7 @@ class TcpListener(Group[TcpAddress]):
     ) -> None:
         """Begin without members. `vacant` is bound to the address and does not listen; `anchor` is somebody else's."""
         super().__init__(address, port, anchor)
-        self._vacant = vacant  # holds the address while nobody listens
+        self._vacant = vacant  # holds the address while nobody listens; else it is the next member's
         self._vacant_as = address
         self._silent = False
         self._ours: deque[tuple[str, int]] = deque(maxlen=sockdiag.REMEMBERED)
@@ -90,6 +90,16 @@ class TcpListener(Group[TcpAddress]):
         self._probe = member, *source
         self._attach()
 
+    def prepare(self, address: TcpAddress) -> Socket | None:
+        """Have the next member's socket there, bound and without an index. Raises HostError."""
+        bound = address.on_port(self.bound.port)
+        if not self._is_prepared(bound):
+            new = bound.bind(first=False)
+            if self._vacant is not None:
+                self._vacant.close()
+            self._vacant, self._vacant_as = new, bound
+        return self._vacant
+
     def mend(self) -> str:
         """Each generation has a socket of its own: what it does to that is its own affair."""
         return ""
@@ -151,9 +161,16 @@ class TcpListener(Group[TcpAddress]):
         if self._vacant is None and self.anchor is None:
             self._vacant, self._vacant_as = self.bound.bind(first=False), self.bound
 
+    def _is_prepared(self, bound: TcpAddress) -> bool:
+        return self._vacant is not None and self._vacant_as.alike(bound)
+
+    def _spare_like(self, bound: TcpAddress) -> int | None:
+        """What is prepared comes before a spare: somebody may hold it already."""
+        return None if self._is_prepared(bound) else super()._spare_like(bound)
+
     def _add(self, member: int, bound: TcpAddress) -> None:
         vacant = self._vacant
-        sock = vacant if vacant and self._vacant_as.alike(bound) else bound.bind(first=False)
+        sock = vacant if vacant and self._is_prepared(bound) else bound.bind(first=False)
         try:
             if not self._order.members:
                 attach(sock, constant(0))

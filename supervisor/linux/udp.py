@@ -112,6 +112,10 @@ class UdpListener(Group[UdpAddress]):
         info = self._sockets[member].getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
         return int(_MEMINFO.unpack(info)[0] > 0)
 
+    def prepare(self, address: UdpAddress) -> None:
+        """A bound socket takes part."""
+        del address
+
     def settle(self) -> tuple[int, ...]:
         """Tell that none has left: a child's shutdown() or close() takes no socket out that we hold."""
         return ()

@@ -80,6 +80,10 @@ class UnixListener:
         """Tell the inode of the member's socket, as /proc/PID/fd shows it."""
         return os.fstat(self.socket(member).fileno()).st_ino
 
+    def prepare(self, address: UnixAddress) -> None:
+        """A bound socket has a name beside the path, by which the probe would reach it."""
+        del address
+
     def enter(self, member: int, address: UnixAddress | None = None) -> None:
         """Let a new socket listen; users do not reach it until it is steered to. Raises HostError."""
         if member in self._members:

@@ -1,8 +1,9 @@
 """The audit log: who asked for what, and what they were told, a line of JSON each (`audit.jsonl` in state_dir).
 
 For people and for what collects logs; gapless itself never reads it. A line is written before the command that it tells
-of is carried out, and is on disk a moment later, by a thread: a command waits for no disk, and a disk that refuses
-stops none. That is told in the log, and the next line that can be written says how many are lacking (`lost`).
+of is carried out (a signal's, when what that begins has begun), and is on disk a moment later, by a thread: a command
+waits for no disk, and a disk that refuses stops none. That is told in the log, and the next line that can be written
+says how many are lacking (`lost`).
 """
 
 from __future__ import annotations

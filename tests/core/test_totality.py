@@ -135,3 +135,32 @@ def test_the_same_event_to_the_same_state_gives_the_same_answer(state: State, ev
 def test_who_has_left_looks_at_nothing() -> None:
     left = [replace(state, mode=Mode.LEFT) for state in REACHED]
     assert not any([*due.deadlines(state), *due.watches(state)] for state in left)
+
+
+def test_what_is_made_ahead_is_what_the_next_handoff_would_make() -> None:
+    ahead = [(state, each) for state in REACHED for each in due.watches(state) if isinstance(each, due.MakeAhead)]
+    assert any(state.handoff is None for state, _ in ahead)
+    assert any(state.handoff is not None for state, _ in ahead)
+    for state, watch in ahead:
+        (serving,) = state.generations
+        assert (serving.role, serving.life) == (model.Role.SERVING, Life.READY)
+        asked, _ = step(state, events.Asked(at=1.0, request=model.Request(id="1")))
+        assert asked.handoff is not None
+        release = replace(serving.release, id="new", inode=99)
+        found = events.Verified(at=1.0, handoff=asked.handoff.number, release=release, policy=watch.policy)
+        _, begun = step(asked, found)
+        assert effects.Spawn(watch.generation, 1, release, watch.generation) in begun
+
+
+def test_one_that_waits_is_wanted_until_it_is_taken_or_of_no_use() -> None:
+    """Whatever happens: a watch that comes and goes would make a process each time."""
+    for state in REACHED:
+        before = next((each for each in due.watches(state) if isinstance(each, due.MakeAhead)), None)
+        if before is None:
+            continue
+        asked, _ = step(state, events.Asked(at=1.0, request=model.Request(id="1")))
+        assert before in set(due.watches(asked))
+        if asked.handoff is not None:
+            failure = model.Failure(model.Reason.BAD_RELEASE)
+            refused, _ = step(asked, events.Refused(at=1.0, handoff=asked.handoff.number, failure=failure))
+            assert before in set(due.watches(refused))

@@ -44,6 +44,7 @@ def test_who_waits_in_the_queue_of_a_dead_process_is_served_by_its_next_run(supe
     os.kill(first, signal.SIGKILL)
     answers = [answer(each) for each in waiting]
     assert {(each.status, each.version) for each in answers} == {(200, "v1")}
+    supervisor.event("generation_started", run=2)
     assert {each.pid for each in answers} == {supervisor.pid_of(1)} != {first}
 
 

@@ -248,6 +248,10 @@ class Supervisor:
         started = [each for each in self.events("generation_started") if each["generation"] == generation]
         return int(started[-1]["pid"])
 
+    def made_ahead(self) -> set[int]:
+        """The processes that have waited to become a generation."""
+        return {int(each["pid"]) for each in self.events("made_ahead")}
+
     def serving(self) -> dict[str, Any]:
         """The generation that serves, as status tells it."""
         (found,) = [each for each in self.status()["generations"] if each["role"] == "serving"]
