@@ -26,6 +26,9 @@ from benchmarks.traffic import CONNECTIONS, Traffic
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_SETTLED = 1.0
+"""Seconds after an upgrade that are no rest yet: a tool may have more to do when the old server has ended."""
+
 _WARM = 1.0
 """Seconds of load before anything counts."""
 
@@ -139,7 +142,7 @@ def _upgrade(plan: Plan, tool: Tool, execs: Execs | None, number: int) -> Upgrad
     """A time of rest, the signal, the time that is looked at, and then as long as the old server takes to end."""
     old, new = (host.VERSIONS[(number + each) % 2] for each in (0, 1))
     host.deploy(tool.place.current, new)
-    time.sleep(plan.window)
+    time.sleep(_SETTLED + plan.window)
     if execs:
         execs.drain()
     asked = tool.upgrade()
