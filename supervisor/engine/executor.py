@@ -151,7 +151,7 @@ class Executor(Struct, kw_only=True):
             raise
         finally:
             if made is not None:
-                made.blank.end()
+                made.blank.end()  # unless it has become that: it has the child's end of the channel, too
         leaf = self.instances.containment.hold(held.child.pid, effect.generation, effect.run)
         instance = Instance(effect.generation, effect.run, held, channel, index, leaf=leaf)
         channel.listen(held.child.pid, lambda fields: self._said(instance, fields))
@@ -163,11 +163,7 @@ class Executor(Struct, kw_only=True):
         try:
             command = replace(command, program=program)
             held = None if made is None else made.blank.given(command, fds)
-            if held is not None:
-                return held
-            if made is not None:
-                made.blank.end()  # it has the child's end of the channel, too
-            return spawn(command, fds, self.window)
+            return held or spawn(command, fds, self.window)
         finally:
             if program is not None:
                 os.close(program.fd)

@@ -28,14 +28,14 @@ LATE: Final = "GAPLESS_RELEASE"
 _WAIT = f"""
 IFS= read -r {LATE} || exit 125
 set --
-while IFS= read -r OPTARG || exit 125; do
-    [ -n "$OPTARG" ] || break
+while IFS= read -r OPTARG && [ -n "$OPTARG" ]; do
     set -- "$@" "$OPTARG"
 done
 {spawn.WAIT}
 """
-"""A line for the variable, one for each word, and an empty one, or nothing is run. OPTARG is never a server's: of all
-variables those that a shell has its own ideas of go by other ways (`spawn`)."""
+"""A line for the variable, one for each word, an empty one, and then it waits as every other: nothing is run of what
+ends before that. OPTARG is never a server's: of all variables those that a shell has its own ideas of go by other ways
+(`spawn`)."""
 
 _waiting: set[int] = set()
 
@@ -61,7 +61,7 @@ class Blank:
         Raises HostError, with it ended: a limit that may not be set.
         """
         held, told = self._held, _told(command, fds)
-        if held is None or told is None or held.child.ended():
+        if held is None or told is None:
             return None
         if self._born_with != _born_with(command, fds) or not self._is_in(command.directory):
             return None
@@ -85,7 +85,7 @@ class Blank:
         _waiting.discard(self.pid)
 
     def _is_in(self, directory: str) -> bool:
-        """The folder may be another by now, of the same name."""
+        """The folder may be another by now, of the same name. One that has died is in none."""
         try:
             return os.path.samestat(os.stat(directory), os.stat(f"/proc/{self.pid}/cwd"))  # noqa: PTH116 - twice as fast
         except OSError:

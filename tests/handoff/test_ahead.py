@@ -125,6 +125,7 @@ def test_it_goes_with_who_it_is_to_follow_and_comes_again(supervisor: Supervisor
     os.kill(supervisor.pid_of(1), signal.SIGKILL)
     assert proc.gone(pid, 20)
     pid = waits(supervisor, 2, mark)
+    assert proc.environment(supervisor.pid_of(1))["NOTIFY_SOCKET"].endswith("notify-1.2.sock")
     supervisor.upgrade(v2)
     assert supervisor.get().pid == pid
     assert not supervisor.events("made_ahead_died")
@@ -137,6 +138,16 @@ def test_it_ends_with_the_supervisor(supervisor: Supervisor, v1: Path, number: s
     supervisor.signal(number)
     supervisor.ended()
     assert proc.gone(pid, 20)
+
+
+def test_a_service_that_stops_has_none_any_more(supervisor: Supervisor, v1: Path) -> None:
+    supervisor.start(v1)
+    pid = waits(supervisor, 2)
+    with supervisor.ask("/slow?ms=60000"):
+        supervisor.event("generation_told", supervisor.signal(signal.SIGTERM))
+        assert proc.gone(pid, 20)
+        assert supervisor.lives()
+    assert supervisor.ended() == 0
 
 
 def test_the_next_supervisor_has_one_of_its_own(

@@ -118,12 +118,12 @@ print(ended(held).status)
 def test_what_a_shell_would_not_pass_on_is_told() -> None:
     """So is whom it becomes (setpriv): words that stand before the server's own."""
     said = told("""
-held = become(like("x"), like("/usr/bin/env", environment={"a.b": "3"}, release="web+2"))
+held = become(like("x"), like("/usr/bin/env", environment={"a.b": "3"}, release=" web 2 "))
 held.let_go()
 print(ended(held).status)
 """).splitlines()
     assert said[-1] == "0"
-    assert {"a.b=3", "GAPLESS_RELEASE=web+2"} <= set(said)
+    assert {"a.b=3", "GAPLESS_RELEASE= web 2 "} <= set(said)
 
 
 def test_one_that_has_died_is_none() -> None:
@@ -148,6 +148,22 @@ try:
 except HostError as refused:
     print(refused, blank.waiting(), list(process.children_of(os.getpid())))
 """).startswith("cannot set the limit nofile")
+
+
+def test_who_reaps_orphans_leaves_it_alone() -> None:
+    assert (
+        told("""
+from supervisor.engine.containment import Containment
+from supervisor.engine.instances import Instances
+made = blank.Blank(like("/bin/true"), fds, window)
+os.kill(made.pid, signal.SIGKILL)
+select.select([made.pidfd], [], [], 20)
+Instances("test", Containment(None, "")).reap_orphans()
+made.end()
+print(list(process.children_of(os.getpid())))
+""")
+        == "[]\n"
+    )
 
 
 def test_an_exec_that_fails_is_told_from_a_status_of_the_server() -> None:
