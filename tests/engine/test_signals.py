@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from typing import cast
 
@@ -47,7 +48,8 @@ class Heard:
         self.names: list[str] = []
         self._tells = tells
 
-    def signal(self, name: str) -> None:
+    def signal(self, name: str, at: float) -> None:
+        assert at <= time.time()
         self.names.append(name)
         os.write(self._tells, name.encode())
 
