@@ -48,8 +48,9 @@ def legend(window: float) -> str:
     """What the rows mean, in a line each."""
     return (
         f"Lower is better in every row but the second. *During* are the requests due from the signal to {window:g} s"
-        f" after it, *at rest* those due in the {window:g} s before it, when the old server of the upgrade before has"
-        " ended. Latency counts from the instant at which a request was due; a failed one counts as never answered (∞)."
+        f" after it, *at rest* those due in the {window:g} s before it, from a second after the old server of the"
+        " upgrade before has ended: what a tool does in that second is in neither. Latency counts from the instant at"
+        " which a request was due; a failed one counts as never answered (∞)."
         " A gap is a time in which no request was answered. The exec is the kernel's own time stamp. Memory is read"
         " after the upgrades."
     )

@@ -191,7 +191,7 @@ class Daemon:
     async def ended(self) -> int:
         """Wait for the end; the exit status."""
         await self._over
-        self._ahead.drop()
+        self._ahead.drop()  # before the cgroup is left that it is in as well
         if self._engine.state.mode is Mode.LEFT:
             self._instances.containment.leave()
             return DRAINED

@@ -73,8 +73,10 @@ class Signals:
     ) -> None:
         """What it begins goes first: nobody is answered, and the line would be in a new server's way."""
         at = time.time()
-        does(number)
-        loop.call_soon(self._accounts.signal, number.name, at)
+        try:
+            does(number)
+        finally:
+            loop.call_soon(self._accounts.signal, number.name, at)
 
     def _stop(self, number: signal.Signals) -> None:
         _log.info("stop_asked", way=number.name)

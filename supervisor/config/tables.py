@@ -133,6 +133,7 @@ class HandoffTable(_Table):
 
     mode: Literal["overlap", "exclusive"] = "overlap"
     probation: Duration = 5.0
+    ahead: bool = True
 
 
 class DrainTable(_Table):
@@ -267,6 +268,7 @@ class Configuration(_Table):
             ready_http=self._http_check(),
             warm_up=self.ready.warm_up.wanted(self._first_stream()) if self.ready.warm_up else None,
             exclusive=self.handoff.mode == "exclusive",
+            ahead=self.handoff.ahead,
             probation=self.handoff.probation,
             drain_signal=self.drain_signal,
             drain_timeout=self.drain.timeout,

@@ -222,9 +222,14 @@ def watches(state: State) -> Iterator[Watch]:
 
 
 def _of_the_next(state: State) -> Iterator[Watch]:
-    """While one generation serves and no other is there. An exclusive one's successor gets the sockets that it has."""
+    """While one generation serves and no other is there.
+
+    An exclusive one's successor gets the sockets that it has, and a sealed one's runs the very file that was verified.
+    """
     serving, handoff = state.serving, state.handoff
-    if state.mode is not Mode.RUNNING or serving is None or len(state.generations) != 1 or state.policy.exclusive:
+    if state.mode is not Mode.RUNNING or serving is None or len(state.generations) != 1:
+        return
+    if state.policy.exclusive or not state.policy.ahead or serving.release.sealed is not None:
         return
     if serving.life is Life.READY and (handoff is None or handoff.phase is Phase.VERIFY):
         yield MakeAhead(state.last_generation + 1, serving.release.launch, state.policy)

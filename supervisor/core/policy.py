@@ -83,6 +83,8 @@ class Policy(Struct, frozen=True, kw_only=True, cache_hash=True):
     warm_up: WarmUp | None = None
     exclusive: bool = False
     """The old generation ends before the candidate is started: for servers that cannot run twice."""
+    ahead: bool = True
+    """The next generation's process is made while one serves."""
     probation: float = 5.0
     drain_signal: str = "TERM"
     drain_timeout: float = 30.0

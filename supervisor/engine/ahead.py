@@ -18,7 +18,7 @@ from supervisor.engine.addresses import addresses
 from supervisor.engine.orders import command_of, speaker
 from supervisor.errors import HostError
 from supervisor.linux import names
-from supervisor.linux.blank import Blank
+from supervisor.linux.blank import Blank, suits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,9 @@ AFTER = 0.5
 """Seconds of rest after which it is made: until then who asks again has it made anyway, and clients have the CPU."""
 
 FIRST_RUN = 1
+
+_ANY = "any"
+"""A release, as long as it is not known which."""
 
 
 class Made(Struct, frozen=True):
@@ -72,6 +75,15 @@ class Ahead:
     async def keep(self, watch: MakeAhead) -> Event:
         """Have it there until it is taken, or this is cancelled."""
         await asyncio.sleep(AFTER)
+        never: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        try:
+            self._begin(watch)
+            return await never
+        finally:
+            if self._made is not None and self._made.speaker.generation == watch.generation:
+                self.drop()
+
+    def _begin(self, watch: MakeAhead) -> None:
         try:
             self._made = self._make(watch)
         except (HostError, OSError) as refused:
@@ -79,20 +91,18 @@ class Ahead:
         if self._made is not None:
             asyncio.get_running_loop().add_reader(self._made.blank.pidfd, self._died)
             _log.info("made_ahead", generation=watch.generation, pid=self._made.blank.pid)
-        never: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
-        try:
-            return await never
-        finally:
-            if self._made is not None and self._made.speaker.generation == watch.generation:
-                self.drop()
 
     def take(self, who: Speaker) -> Made | None:
-        """What has been made for that speaker, which is the taker's now. What is there for another is ended."""
+        """What has been made for that speaker, which is the taker's now.
+
+        What is there for another is ended. So is what cannot be spoken on any more: it may be days old, and
+        somebody may have cleared its folder.
+        """
         made, self._made = self._made, None
         if made is None:
             return None
         asyncio.get_running_loop().remove_reader(made.blank.pidfd)
-        if made.speaker == who:
+        if made.speaker == who and made.channel.in_place:
             return made
         made.end()
         return None
@@ -122,7 +132,7 @@ class Ahead:
             run = contract.Run(
                 service=self._instances.service,
                 generation=who.generation,
-                release="",
+                release=_ANY,
                 index=self._instances.free_index(),
                 notify_path=channel.notify_path,
                 ack_path=channel.ack_path,
@@ -133,7 +143,10 @@ class Ahead:
             )
             command = command_of(launch, user, run, handed, self._open_files)
             fds = [*(sock.fileno() for _, sock in prepared), channel.child_end]
-            return Made(who, channel, Blank(command, fds, self._window))
+            if suits(command, fds):
+                return Made(who, channel, Blank(command, fds, self._window))
         except BaseException:  # whatever it was, the channel must not stay open; it goes on up
             channel.abandon()
             raise
+        channel.abandon()
+        return None

@@ -40,6 +40,10 @@ class Channel(Protocol):
         """Where it may say in einhorn's way that it is ready, if that is a way for it."""
 
     @property
+    def in_place(self) -> bool:
+        """Whether its paths still lead to it."""
+
+    @property
     def pipe_open(self) -> bool:
         """Whether a word may still come by the pipe."""
 
@@ -197,7 +201,7 @@ class Instances:
             below = process.everyone() - heads
             below -= {pid for head in heads for pid in process.descendants_of(head)}
         else:
-            below = process.descendants_of(os.getpid(), but=heads | blank.waiting())
+            below = process.descendants_of(os.getpid(), but=heads)
         grouped = process.group_of(instance.pid, below)
         contained = set() if instance.leaf is None else instance.leaf.pids() - {instance.pid}
         return grouped | contained | {pid for pid in below - grouped if self._bears(pid, instance.generation)}

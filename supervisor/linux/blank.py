@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 from typing import TYPE_CHECKING, Final
 
 from supervisor.errors import HostError
@@ -28,7 +29,8 @@ LATE: Final = "GAPLESS_RELEASE"
 _WAIT = f"""
 IFS= read -r {LATE} || exit 125
 set --
-while IFS= read -r OPTARG && [ -n "$OPTARG" ]; do
+while IFS= read -r OPTARG || exit 125; do
+    [ -n "$OPTARG" ] || break
     set -- "$@" "$OPTARG"
 done
 {spawn.WAIT}
@@ -50,8 +52,8 @@ class Blank:
 
     def __init__(self, command: Command, fds: Sequence[int], window: FdWindow) -> None:
         """Make it for a command like this one. Raises HostError."""
-        self._held: Held | None = spawn.hold(command, (), fds, window, _WAIT)
         self._born_with = _born_with(command, fds)
+        self._held: Held | None = spawn.hold(command, (), fds, window, _WAIT)
         self.pid, self.pidfd = self._held.child.pid, self._held.child.pidfd
         _waiting.add(self.pid)
 
@@ -70,6 +72,7 @@ class Blank:
         except HostError:
             self.end()
             raise
+        held.child.signal(signal.SIGCONT)  # somebody may have stopped it meanwhile
         held.tell(told)
         self._leave()
         return held
@@ -92,19 +95,24 @@ class Blank:
             return False
 
 
-def suits(command: Command) -> bool:
-    """Whether a process can be made ahead for it: its output files may be others by then, and its program is open."""
-    return command.stdout is None and command.stderr is None and command.program is None
+def suits(command: Command, fds: Sequence[int]) -> bool:
+    """Whether one can become what is made for such a command."""
+    return _told(command, fds) is not None
 
 
 def _born_with(command: Command, fds: Sequence[int]) -> tuple[object, ...]:
     environment = {**spawn.by_shell(command.environment), LATE: ""}
     files = [(found.st_dev, found.st_ino) for found in map(os.fstat, fds)]
-    return suits(command), environment, command.umask, command.stdin, files
+    return environment, command.umask, command.stdin, files
 
 
 def _told(command: Command, fds: Sequence[int]) -> bytes | None:
-    """What it reads. None: it does not go by plain lines, or into a pipe at one go (PIPE_BUF, pipe(7))."""
+    """What it reads. None: it does not go by plain lines, or into a pipe at one go (PIPE_BUF, pipe(7)).
+
+    Nor is that all where output goes to files, which may have been rotated, or where an open file is run.
+    """
+    if command.stdout or command.stderr or command.program:
+        return None
     lines = [command.environment.get(LATE, ""), *spawn.words(command, spawn.FIRST_FD + len(fds))]
     text = "\n".join(lines) + "\n\n"
     plain = all(each.isascii() and each.isprintable() for each in lines) and all(lines)

@@ -7,7 +7,7 @@ over every socket left, also those that nobody reads from. No program can be rig
 classic BPF cannot see how many members there are. So nothing that the program names is ever moved while there is a
 choice: before such a leave a *spare* joins, which then is the last and the only one that moves. The program in force is
 right before, during and after. The spare gets no clients, is the socket of the next generation that joins (if it is
-configured alike), and goes as soon as going moves nobody.
+configured alike, and none is prepared, which has no index), and goes as soon as going moves nobody.
 
 A socket that somebody else holds as well, who made it and handed it over (systemd), is the *anchor*. It cannot be taken
 out of the group, so it stays in it for good. Who joins while nobody else is there gets it, and with it the clients that

@@ -66,11 +66,11 @@ class Child:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, number)
 
-    def ended(self) -> bool:
-        """Whether it has ended, reaped or not."""
+    def ended(self, within: float = 0.0) -> bool:
+        """Whether it has ended, reaped or not, or does within so many seconds."""
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(poll.poll(within * 1000))
 
     def reap(self) -> Ended:
         """Take its exit status. Call once `pidfd` is readable.

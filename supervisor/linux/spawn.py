@@ -40,11 +40,14 @@ FIRST_FD: Final = 3
 LAST_FOR_STDIN: Final = 9
 """A standard input is one of the other fds, and POSIX sh promises redirections of one digit only (2.7)."""
 
+_UNTIL_DEAD = 0.1
+"""Seconds that a killed process is waited for."""
+
 _SHELLS_OWN = frozenset(
     {
         *("_", "IFS", "LINENO", "OLDPWD", "OPTARG", "OPTERR", "OPTIND", "PPID", "PS1", "PS2", "PS4", "PWD", "SHLVL"),
         *("COMP_WORDBREAKS", "EPOCHREALTIME", "EPOCHSECONDS", "HISTCMD", "POSIXLY_CORRECT", "RANDOM", "SHELLOPTS"),
-        "SRANDOM",
+        *("SRANDOM", "TMOUT"),
     }
 )
 """Variables that a shell sets or reads itself: POSIX sh, 2.5.3, and those that a bash under the name sh does not pass
@@ -189,9 +192,14 @@ class Held:
         os.sched_yield()
 
     def end(self) -> None:
-        """End it before it has become anything, and reap it."""
+        """End it before it has become anything, and reap it.
+
+        One that somebody traces (gdb) is not ours to reap until they let it go: that is left to who reaps orphans.
+        """
         self.child.signal(signal.SIGKILL)
-        os.waitpid(self.child.pid, 0)
+        self.child.ended(within=_UNTIL_DEAD)
+        with suppress(ChildProcessError):
+            os.waitpid(self.child.pid, os.WNOHANG)
         self.settle(-signal.SIGKILL)
         self.child.close()
 

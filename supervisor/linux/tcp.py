@@ -91,8 +91,14 @@ class TcpListener(Group[TcpAddress]):
         self._attach()
 
     def prepare(self, address: TcpAddress) -> Socket | None:
-        """Have the next member's socket there, bound and without an index. Raises HostError."""
+        """Have the next member's socket there, bound and without an index. Raises HostError.
+
+        None while strangers are about: who enters is withdrawn then, and leaves its socket as a spare, which is to be
+        the next one's. None where it would be bound to an interface, which may be another when it is wanted.
+        """
         bound = address.on_port(self.bound.port)
+        if self._has_strangers() or bound.option("device") is not None or "%" in bound.host:
+            return None
         if not self._is_prepared(bound):
             new = bound.bind(first=False)
             if self._vacant is not None:

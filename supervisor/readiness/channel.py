@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from supervisor.linux.process import belongs
 from supervisor.linux.sdnotify import NotifySocket
+from supervisor.linux.socketfile import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,6 +77,7 @@ class Channel:
             undo.callback(self._notify.close)
             self._ack = _ack_socket(ack_path, owner)
             undo.pop_all()
+        self._files = {str(path): identity(str(path)) for path in (notify_path, ack_path) if path is not None}
         self._seen = 0
         self._pid = 0
         self._loop = asyncio.get_running_loop()
@@ -99,6 +101,11 @@ class Channel:
     def pipe_inode(self) -> int | None:
         """By which a later supervisor finds the pipe again, if a word may still come by it."""
         return os.fstat(self._ends.read).st_ino if self.pipe_open and self._ends.read is not None else None
+
+    @property
+    def in_place(self) -> bool:
+        """Whether its paths still lead to it."""
+        return all(found is not None and found == identity(path) for path, found in self._files.items())
 
     @property
     def may_have_missed(self) -> bool:

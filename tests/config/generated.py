@@ -94,7 +94,7 @@ RIGHT = table(
     {"service": SERVICES, "listen": st.lists(LISTENERS, min_size=1, max_size=4)},
     {
         "ready": READY,
-        "handoff": table({}, {"mode": MODES, "probation": DURATIONS | st.just("0s")}),
+        "handoff": table({}, {"mode": MODES, "probation": DURATIONS | st.just("0s"), "ahead": st.booleans()}),
         "drain": table({}, {"signal": st.sampled_from(["TERM", "SIGQUIT", "int"]), "limit": st.integers(1, 100)}),
         "restart": table({}, {"delay": DURATIONS, "limit": st.integers(1, 1000), "longest": DURATIONS}),
         "health": st.one_of(

@@ -143,6 +143,11 @@ def test_what_is_made_ahead_is_what_the_next_handoff_would_make() -> None:
     assert any(state.handoff is not None for state, _ in ahead)
     for state, watch in ahead:
         (serving,) = state.generations
+        for other in (
+            replace(state, policy=replace(state.policy, ahead=False)),
+            replace(state, generations=(replace(serving, release=replace(serving.release, sealed="1")),)),
+        ):
+            assert not any(isinstance(each, due.MakeAhead) for each in due.watches(other))
         assert (serving.role, serving.life) == (model.Role.SERVING, Life.READY)
         asked, _ = step(state, events.Asked(at=1.0, request=model.Request(id="1")))
         assert asked.handoff is not None

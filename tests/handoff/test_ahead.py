@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from supervisor.engine.ahead import AFTER
 from tests.harness import builds, proc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.harness.load import Load
     from tests.harness.supervisor import Supervisor
@@ -55,9 +57,8 @@ def test_clients_never_reach_what_it_holds(
     running = load(supervisor, rate=1000)
     running.answered(2000)
     running.stop().no_failures()
-    os.kill(pid, signal.SIGCONT)
     supervisor.upgrade(v1)
-    assert supervisor.get().pid == pid
+    assert supervisor.get().pid == pid, "it is woken when it is wanted"
 
 
 def test_one_that_is_killed_is_missed_by_nobody(supervisor: Supervisor, v1: Path, v2: Path) -> None:
@@ -99,6 +100,53 @@ def test_a_listener_more_makes_it_another(supervisor: Supervisor, v1: Path, v2: 
     supervisor.upgrade(v1)
     assert supervisor.pid_of(3) == pid
     assert proc.environment(pid)["LISTEN_FDS"] == "2"
+
+
+def test_one_whose_socket_somebody_has_removed_is_not_used(supervisor: Supervisor, v1: Path, v2: Path) -> None:
+    supervisor.start(v1)
+    pid = waits(supervisor, 2)
+    path = Path(proc.environment(pid)["NOTIFY_SOCKET"])
+    path.unlink()
+    supervisor.upgrade(v2)
+    assert supervisor.pid_of(2) != pid
+    assert path.is_socket()
+
+
+def test_other_dialects_are_spoken_by_another(supervisor: Supervisor, v1: Path, v2: Path) -> None:
+    supervisor.start(v1)
+    pid = waits(supervisor, 2)
+    supervisor.configure(service={"dialects": ["einhorn"]})
+    supervisor.upgrade(v2)
+    assert supervisor.pid_of(2) != pid
+    assert Path(proc.environment(supervisor.pid_of(2))["EINHORN_SOCK_PATH"]).is_socket()
+    pid = waits(supervisor, 3)
+    supervisor.upgrade(v1)
+    assert supervisor.get().pid == pid
+    assert proc.environment(pid)["EINHORN_MASTER_PID"] == str(supervisor.pid)
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"handoff": {"ahead": False}},
+        {"handoff": {"mode": "exclusive"}},
+        {"service": {"environment": {"not.ascii": "\u00e9"}}},
+        {"service": {"stdout": "output"}},
+    ],
+    ids=["not wanted", "exclusive", "not ASCII", "to a file"],
+)
+def test_where_none_is_of_use_there_is_none(
+    supervisor: Supervisor, v1: Path, v2: Path, tables: dict[str, dict[str, object]]
+) -> None:
+    if "stdout" in tables.get("service", {}):
+        tables = {"service": {"stdout": str(supervisor.folder / "output")}}
+    supervisor.configure(**tables)
+    supervisor.start(v1)
+    threading.Event().wait(2 * AFTER)
+    assert proc.children(supervisor.pid) == [supervisor.pid_of(1)]
+    supervisor.upgrade(v2)
+    assert supervisor.get().version == "v2"
+    assert not supervisor.events("made_ahead")
 
 
 def test_a_refused_upgrade_leaves_it_and_a_failed_one_has_another_made(

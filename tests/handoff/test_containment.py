@@ -176,6 +176,21 @@ def test_processor_time_is_the_cgroups_and_counts_who_has_ended(contained: Super
     assert "cgroups" in supervisor.command("status").stdout.splitlines()[1]
 
 
+def test_who_waits_to_be_the_next_is_gone_before_our_own_cgroup_is(
+    contained: Supervisor, delegated: Delegated, v1: Path
+) -> None:
+    """There is one only where the memory controller can be had."""
+    supervisor = contained
+    supervisor.start(v1)
+    own = delegated.folder / f"{supervisor.name}.supervisor"
+    pid = supervisor.event("made_ahead")["pid"]
+    if own.exists():
+        assert str(pid) in (own / "cgroup.procs").read_text().split()
+    supervisor.signal(signal.SIGQUIT)
+    assert supervisor.ended() == 0
+    assert not own.exists()
+
+
 def test_where_nothing_is_delegated_status_says_why(make: Make, v1: Path) -> None:
     where = Delegated("handoff", mark=None)
     supervisor = make(where)

@@ -28,6 +28,7 @@ def become(expected, wanted, given=fds):
     assert (held is None) == (made.pid in blank.waiting())
     made.end()
     assert not blank.waiting()
+    assert held or not list(process.children_of(os.getpid()))
     return held
 """
 
@@ -96,6 +97,41 @@ def test_what_is_to_be_otherwise_is_made_anew(wanted: str) -> None:
     assert told(f'print(become(like("/bin/true"), {wanted}))') == "None\n"
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    ['stdout="/dev/null"', 'stderr="/dev/null"', "program=spawn.Program(fds[0], 0, leased=False)", 'release=""'],
+)
+def test_nothing_is_made_that_could_not_be_used(wanted: str) -> None:
+    assert told(f'print(blank.suits(like("x"), fds), blank.suits(like("x", {wanted}), fds))') == "True False\n"
+
+
+TRACES = """
+import ctypes, os, signal, sys
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.ptrace(0x4206, int(sys.argv[1]), None, None), flush=True)
+signal.pause()
+"""
+"""PTRACE_SEIZE (ptrace(2))."""
+
+
+def test_one_that_somebody_traces_is_ended_all_the_same() -> None:
+    """A killed process is not its parent's to reap as long as its tracer has not."""
+    said = told(f"""
+import subprocess
+made = blank.Blank(like("/bin/true"), fds, window)
+tracer = subprocess.Popen([sys.executable, "-S", "-c", {TRACES!r}, str(made.pid)], stdout=subprocess.PIPE, text=True)
+if tracer.stdout.readline() == "0\\n":
+    made.end()
+    tracer.kill()
+    tracer.wait()
+    process.reap_orphans(blank.waiting())
+    print(list(process.children_of(os.getpid())))
+""")
+    if not said:
+        pytest.skip("this host lets nobody trace another's child (Yama)")
+    assert said == "[]\n"
+
+
 def test_a_folder_of_the_same_name_is_another(tmp_path: Path) -> None:
     assert (
         told(f"""
@@ -118,12 +154,12 @@ print(ended(held).status)
 def test_what_a_shell_would_not_pass_on_is_told() -> None:
     """So is whom it becomes (setpriv): words that stand before the server's own."""
     said = told("""
-held = become(like("x"), like("/usr/bin/env", environment={"a.b": "3"}, release=" web 2 "))
+held = become(like("x"), like("/usr/bin/env", environment={"a.b": "3", "TMOUT": "1"}, release=" web 2 "))
 held.let_go()
 print(ended(held).status)
 """).splitlines()
     assert said[-1] == "0"
-    assert {"a.b=3", "GAPLESS_RELEASE= web 2 "} <= set(said)
+    assert {"a.b=3", "TMOUT=1", "GAPLESS_RELEASE= web 2 "} <= set(said)
 
 
 def test_one_that_has_died_is_none() -> None:
@@ -199,7 +235,6 @@ def test_half_of_the_words_are_none() -> None:
     assert (
         told("""
 made = blank.Blank(like("/bin/true"), fds, window)
-held, made._held.tell = made._held, made._held.tell
 made._held.tell(b"web+1\\n/bin/echo\\nhalf")
 made._held._close_gate()
 select.select([made.pidfd], [], [], 20)

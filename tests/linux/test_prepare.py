@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from supervisor.errors import HostError
 from supervisor.linux import sockdiag
 from supervisor.linux.address import TcpAddress
 from supervisor.linux.listener import parse_address
@@ -61,6 +62,27 @@ def test_who_is_configured_otherwise_gets_another(listener: TcpListener) -> None
     again = listener.prepare(longer)
     assert again is not None
     assert listener.prepare(listener.address) is again
+
+
+def test_refusals_do_not_pile_up_while_a_stranger_is_there(listener: TcpListener) -> None:
+    stranger = listener.bound.bind(first=False)
+    with stranger:
+        assert listener.prepare(listener.address) is not None
+        stranger.listen()
+        counts = []
+        for _ in range(4):
+            with pytest.raises(HostError, match="also listened on"):
+                listener.join(2)
+            assert listener.prepare(listener.address) is None
+            counts.append(found(listener))
+        assert counts == counts[:1] * 4
+    listener.join(2)
+    assert listener.prepare(listener.address) is not None
+
+
+def test_none_is_bound_to_an_interface_that_may_be_another_by_then(listener: TcpListener) -> None:
+    bound = TcpAddress.parse(str(listener.bound), options=(("device", "lo"),))
+    assert listener.prepare(bound) is None
 
 
 def test_it_comes_before_a_spare_as_somebody_may_hold_it_already() -> None:
