@@ -30,6 +30,15 @@ POINTS = {
     "sendto": (2,),
 }
 
+WHILE_ONE_WAITS = {
+    "write": (2, 3, 5, 7),
+    "listen": (1,),
+    "setsockopt": (1, 2, 3),
+    "close": (1, 3, 8),
+    "pidfd_send_signal": (1, 2),
+}
+"""Of an upgrade that finds its process there: it is told what to run, and let go."""
+
 
 @pytest.mark.parametrize("call", POINTS)
 def test_no_request_is_lost_and_one_generation_serves(
@@ -45,6 +54,29 @@ def test_no_request_is_lost_and_one_generation_serves(
         supervisor.use(v1 if wanted == "v1" else v2)
         seen = upgraded(supervisor, call, number)
         sound(seen, serves, wanted)
+        died += seen.died
+        running.answered(50)
+    assert died, "no point was met"
+    running.stop().no_failures()
+    assert supervisor.stop() == 0
+    assert not supervisor.left_behind()
+
+
+@pytest.mark.parametrize("call", WHILE_ONE_WAITS)
+def test_no_more_is_lost_of_one_that_waited(
+    supervisor: Supervisor, load: Callable[..., Load], v1: Path, v2: Path, call: str
+) -> None:
+    supervisor.configure(handoff={"probation": "100ms"})
+    supervisor.start(v1)
+    running = load(supervisor, rate=300)
+    died = 0
+    for number in WHILE_ONE_WAITS[call]:
+        waits, serves = supervisor.waiting(), supervisor.get().version
+        wanted = "v1" if serves == "v2" else "v2"
+        supervisor.use(v1 if wanted == "v1" else v2)
+        seen = upgraded(supervisor, call, number)
+        sound(seen, serves, wanted)
+        assert not seen.committed or supervisor.serving()["pid"] == waits
         died += seen.died
         running.answered(50)
     assert died, "no point was met"

@@ -248,6 +248,16 @@ class Supervisor:
         started = [each for each in self.events("generation_started") if each["generation"] == generation]
         return int(started[-1]["pid"])
 
+    def waiting(self) -> int:
+        """The process that waits to become the next generation, once it is there."""
+        serving = self.serving()["pid"]
+
+        def found() -> set[int]:
+            return self.made_ahead() & set(proc.children(self.pid)) - {serving}
+
+        (pid,) = self.output.until("a process that waits", found, step=0.05)
+        return int(pid)
+
     def made_ahead(self) -> set[int]:
         """The processes that have waited to become a generation."""
         return {int(each["pid"]) for each in self.events("made_ahead")}

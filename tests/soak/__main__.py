@@ -64,15 +64,24 @@ def main(words: list[str]) -> int:
 
 
 def points() -> None:
-    """Each system call of each kind in the course of an upgrade, of a file that was put in place."""
+    """Each system call of each kind in the course of an upgrade, of a file that was put in place.
 
+    With a process that waits for it, and without.
+    """
+    for ahead in (True, False):
+        _points(ahead=ahead)
+
+
+def _points(*, ahead: bool) -> None:
     def died(call: str, number: int) -> bool:
+        if ahead:
+            supervisor.waiting()
         serves, wanted = _next(supervisor)
         seen = upgraded(supervisor, call, number)
         sound(seen, serves, wanted)
         return seen.died
 
-    with closing(_supervisor()) as supervisor:
+    with closing(_supervisor(ahead=ahead)) as supervisor:
         _walk(supervisor, died)
 
 
@@ -188,9 +197,9 @@ def _do(supervisor: Supervisor, what: str, dice: random.Random) -> None:
     supervisor.settled(mark)
 
 
-def _supervisor() -> Supervisor:
+def _supervisor(*, ahead: bool = True) -> Supervisor:
     made = Supervisor(Path(tempfile.mkdtemp(prefix="gapless-soak.")))
-    made.configure(handoff={"probation": "100ms"})
+    made.configure(handoff={"probation": "100ms", "ahead": ahead})
     made.start(builds.go_server("v1"))
     return made
 
