@@ -40,8 +40,8 @@ FIRST_FD: Final = 3
 LAST_FOR_STDIN: Final = 9
 """A standard input is one of the other fds, and POSIX sh promises redirections of one digit only (2.7)."""
 
-_UNTIL_DEAD = 0.1
-"""Seconds that a killed process is waited for."""
+_UNTIL_DEAD = 1.0
+"""Seconds that a killed process is waited for, at most: it is gone in a thousandth of that, as a rule."""
 
 _SHELLS_OWN = frozenset(
     {
