@@ -40,43 +40,29 @@ WHILE_ONE_WAITS = {
 """Of an upgrade that finds its process there: it is told what to run, and let go."""
 
 
-@pytest.mark.parametrize("call", POINTS)
+@pytest.mark.parametrize(
+    ("call", "waits"), [*((each, False) for each in POINTS), *((each, True) for each in WHILE_ONE_WAITS)]
+)
 def test_no_request_is_lost_and_one_generation_serves(
-    supervisor: Supervisor, load: Callable[..., Load], v1: Path, v2: Path, call: str
+    supervisor: Supervisor,
+    load: Callable[..., Load],
+    v1: Path,
+    v2: Path,
+    call: str,
+    waits: bool,  # noqa: FBT001 - a parameter
 ) -> None:
-    supervisor.configure(handoff={"probation": "100ms"})
+    supervisor.configure(handoff={"probation": "100ms", "ahead": waits})
     supervisor.start(v1)
     running = load(supervisor, rate=300)
     died = 0
-    for number in POINTS[call]:
+    for number in (WHILE_ONE_WAITS if waits else POINTS)[call]:
+        waiting = supervisor.waiting() if waits else None
         serves = supervisor.get().version
         wanted = "v1" if serves == "v2" else "v2"
         supervisor.use(v1 if wanted == "v1" else v2)
         seen = upgraded(supervisor, call, number)
         sound(seen, serves, wanted)
-        died += seen.died
-        running.answered(50)
-    assert died, "no point was met"
-    running.stop().no_failures()
-    assert supervisor.stop() == 0
-    assert not supervisor.left_behind()
-
-
-@pytest.mark.parametrize("call", WHILE_ONE_WAITS)
-def test_no_more_is_lost_of_one_that_waited(
-    supervisor: Supervisor, load: Callable[..., Load], v1: Path, v2: Path, call: str
-) -> None:
-    supervisor.configure(handoff={"probation": "100ms"})
-    supervisor.start(v1)
-    running = load(supervisor, rate=300)
-    died = 0
-    for number in WHILE_ONE_WAITS[call]:
-        waits, serves = supervisor.waiting(), supervisor.get().version
-        wanted = "v1" if serves == "v2" else "v2"
-        supervisor.use(v1 if wanted == "v1" else v2)
-        seen = upgraded(supervisor, call, number)
-        sound(seen, serves, wanted)
-        assert not seen.committed or supervisor.serving()["pid"] == waits
+        assert waiting is None or not seen.committed or supervisor.serving()["pid"] == waiting
         died += seen.died
         running.answered(50)
     assert died, "no point was met"
